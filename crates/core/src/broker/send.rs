@@ -1,0 +1,134 @@
+use std::fmt;
+
+use crate::Error;
+use crate::model::{ChannelName, GroupName, Message, Position, Timestamp};
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Destination {
+    /// A channel: a queue, or every group of a topic.
+    Channel(ChannelName),
+    /// The retry inbox of one group; outside the channel's `max_bytes` and `retention`.
+    RetryInbox {
+        /// The channel that the group consumes.
+        channel: ChannelName,
+        /// The group.
+        group: GroupName,
+    },
+    /// A dead-letter channel: what lies there never expires. An adapter must not report a send to
+    /// one that does not exist as confirmed.
+    DeadLetter(ChannelName),
+}
+
+impl Destination {
+    /// The channel that the destination belongs to.
+    #[must_use]
+    pub fn channel(&self) -> &ChannelName {
+        match self {
+            Self::Channel(channel)
+            | Self::RetryInbox { channel, .. }
+            | Self::DeadLetter(channel) => channel,
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(channel) => write!(f, "channel `{channel}`"),
+            Self::RetryInbox { channel, group } => {
+                write!(f, "retry inbox of group `{group}` on channel `{channel}`")
+            }
+            Self::DeadLetter(channel) => write!(f, "dead-letter channel `{channel}`"),
+        }
+    }
+}
+
+/// One message on its way to one destination.
+#[derive(Debug, Clone)]
+pub struct Send {
+    /// Where to.
+    pub destination: Destination,
+    /// What. Its id and timestamp are set by the time an adapter sees it.
+    pub message: Message,
+    /// Not to be handed out before this moment. Only on [`Destination::RetryInbox`]. An adapter
+    /// with a delay ceiling hands it out at the ceiling; the pipeline sends it on.
+    pub at: Option<Timestamp>,
+}
+
+impl Send {
+    /// A send without a delay.
+    #[must_use]
+    pub fn new(destination: Destination, message: Message) -> Self {
+        Self {
+            destination,
+            message,
+            at: None,
+        }
+    }
+}
+
+/// What the broker said when it confirmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Confirmation {
+    /// Where the message lies, where the broker has positions.
+    pub position: Option<Position>,
+    /// The broker recognised a re-send of its own and stored nothing new.
+    pub duplicate: bool,
+}
+
+impl Confirmation {
+    /// A confirmation with a position.
+    #[must_use]
+    pub fn at(position: Position) -> Self {
+        Self {
+            position: Some(position),
+            duplicate: false,
+        }
+    }
+}
+
+/// What became of one send.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The broker has it, at its strongest durability unless configured otherwise.
+    Confirmed(Confirmation),
+    /// Nobody knows: it may be there or not. Sending it again may duplicate it.
+    Unconfirmed(Error),
+    /// It is certainly not there.
+    Rejected(Error),
+}
+
+impl Outcome {
+    /// Whether the broker has the message.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        matches!(self, Self::Confirmed(_))
+    }
+
+    /// The error of an unconfirmed or rejected send.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Confirmed(_) => None,
+            Self::Unconfirmed(error) | Self::Rejected(error) => Some(error),
+        }
+    }
+
+    /// The confirmation, or the error of the other two.
+    ///
+    /// # Errors
+    /// The error of an unconfirmed or rejected send. An unconfirmed one carries the context
+    /// `outcome: unconfirmed`.
+    pub fn into_result(self) -> Result<Confirmation, Error> {
+        match self {
+            Self::Confirmed(confirmation) => Ok(confirmation),
+            Self::Unconfirmed(error) => {
+                Err(error.with_context("outcome", "unconfirmed: the broker may have the message"))
+            }
+            Self::Rejected(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::StartPosition;
+use crate::config::Settings;
+use crate::model::{ChannelName, GroupName, Namespace};
+
+/// Point-to-point or publish-subscribe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChannelKind {
+    /// Competing consumers: each message is handled once.
+    Queue,
+    /// Every group gets every message.
+    Topic,
+}
+
+impl fmt::Display for ChannelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue",
+            Self::Topic => "topic",
+        })
+    }
+}
+
+/// What a channel is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChannelRole {
+    /// Carries the application's messages.
+    Application,
+    /// Carries what consumers gave up on: a queue whose messages never expire.
+    DeadLetter,
+}
+
+/// One group of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupSpec {
+    /// The name. A queue's only group carries the queue's name.
+    pub name: GroupName,
+    /// Where a group starts that the broker does not know yet. Queues ignore it.
+    pub start: StartPosition,
+    /// The longest wait that the configuration can ask of the retry inbox.
+    pub max_delay: Option<Duration>,
+}
+
+impl GroupSpec {
+    /// A group that starts at what is published from now on.
+    #[must_use]
+    pub fn new(name: GroupName) -> Self {
+        Self {
+            name,
+            start: StartPosition::Latest,
+            max_delay: None,
+        }
+    }
+}
+
+/// The logical shape of a channel.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ChannelSpec {
+    /// The name.
+    pub name: ChannelName,
+    /// Queue or topic. Never changed on an existing channel.
+    pub kind: ChannelKind,
+    /// What it is for.
+    pub role: ChannelRole,
+    /// Messages of one key keep their order. Never changed on an existing channel.
+    pub ordered: bool,
+    /// How many partitions an ordered channel has. Never changed on an existing channel.
+    pub partitions: u32,
+    /// The least time that unhandled messages are kept; `None`: for ever.
+    pub retention: Option<Duration>,
+    /// A publish that would go above it is rejected as full.
+    pub max_bytes: Option<u64>,
+    /// On how many nodes it is kept; `None`: the broker's default.
+    pub replicas: Option<u32>,
+    /// The groups that this configuration knows. Exactly one for a queue.
+    pub groups: Vec<GroupSpec>,
+    /// The adapter's own table: `[channels.NAME.ADAPTER]`.
+    pub settings: Settings,
+}
+
+/// How many partitions an ordered channel has unless the configuration says otherwise.
+pub const DEFAULT_PARTITIONS: u32 = 12;
+
+impl ChannelSpec {
+    /// A queue without limits, with its one group.
+    #[must_use]
+    pub fn queue(name: ChannelName) -> Self {
+        let group = GroupSpec::new(GroupName::from(&name));
+        Self {
+            name,
+            kind: ChannelKind::Queue,
+            role: ChannelRole::Application,
+            ordered: false,
+            partitions: DEFAULT_PARTITIONS,
+            retention: None,
+            max_bytes: None,
+            replicas: None,
+            groups: vec![group],
+            settings: Settings::default(),
+        }
+    }
+
+    /// A topic without limits, with these groups.
+    #[must_use]
+    pub fn topic(name: ChannelName, groups: impl IntoIterator<Item = GroupName>) -> Self {
+        let groups = groups.into_iter().map(GroupSpec::new).collect();
+        Self {
+            kind: ChannelKind::Topic,
+            groups,
+            ..Self::queue(name)
+        }
+    }
+
+    /// A dead-letter channel.
+    #[must_use]
+    pub fn dead_letter(name: ChannelName) -> Self {
+        Self {
+            role: ChannelRole::DeadLetter,
+            ..Self::queue(name)
+        }
+    }
+}
+
+/// Everything that a configuration implies on one broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// Separates environments on one broker.
+    pub namespace: Namespace,
+    /// The channels, dead-letter channels included.
+    pub channels: Vec<ChannelSpec>,
+}
+
+impl Topology {
+    /// The channel of this name.
+    #[must_use]
+    pub fn channel(&self, name: &str) -> Option<&ChannelSpec> {
+        self.channels.iter().find(|c| c.name == *name)
+    }
+}
+
+/// One way in which an existing object is not as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs, in the configuration's words where there are some.
+    pub field: String,
+    /// What the configuration asks for.
+    pub wanted: String,
+    /// What the broker has.
+    pub found: String,
+}
+
+/// How an object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectState {
+    /// It is there, as configured.
+    Present,
+    /// It is not there: `apply` creates it.
+    Missing,
+    /// It is there but not as configured: refused. `kind`, `order_by` and `partitions` of an
+    /// existing channel are never changed; moving to a new channel is a migration.
+    Differs(Vec<Difference>),
+}
+
+/// One object on the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedObject {
+    /// The channel that needs it.
+    pub channel: ChannelName,
+    /// The broker's word for what it is: `queue`, `exchange`, `stream`, `consumer group`.
+    pub kind: &'static str,
+    /// Its physical name.
+    pub name: String,
+    /// How it stands.
+    pub state: ObjectState,
+}
+
+/// The objects that a topology implies, and how each stands on the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order in which they are created.
+    pub objects: Vec<PlannedObject>,
+}
+
+impl Plan {
+    /// The objects that are not there.
+    pub fn missing(&self) -> impl Iterator<Item = &PlannedObject> {
+        self.objects
+            .iter()
+            .filter(|o| o.state == ObjectState::Missing)
+    }
+
+    /// The objects that are there but not as configured, with the differences.
+    pub fn differing(&self) -> impl Iterator<Item = (&PlannedObject, &[Difference])> {
+        self.objects.iter().filter_map(|o| match &o.state {
+            ObjectState::Differs(differences) => Some((o, differences.as_slice())),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How delays grow from one delayed retry to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Backoff {
+    /// `base` every time.
+    Constant,
+    /// `base`, twice `base`, three times `base`.
+    Linear,
+    /// `base`, twice `base`, four times `base`.
+    #[default]
+    Exponential,
+}
+
+/// How a delay is spread, after Marc Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Jitter {
+    /// The delay as it is.
+    None,
+    /// Anything from zero to the delay.
+    #[default]
+    Full,
+    /// Half of the delay, plus anything from zero to the other half.
+    Equal,
+    /// Anything from `base` to three times the delay before.
+    Decorrelated,
+}
+
+/// A consumer's `retry` table: first `immediate` tries in the process, then `delayed` ones.
+///
+/// The same table applies to ordered channels, where the delays are waited in the process, holding
+/// the key and only the key.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Tries that follow a failure at once.
+    pub immediate: u32,
+    /// Tries after those, each after a delay that survives a crash.
+    pub delayed: u32,
+    /// How delays grow.
+    pub backoff: Backoff,
+    /// The first delay.
+    pub base: Duration,
+    /// The cap of every delay.
+    pub max: Duration,
+    /// How delays are spread.
+    pub jitter: Jitter,
+    /// No retry is begun later than this after the first failure.
+    pub max_elapsed: Option<Duration>,
+    /// Per error class: the number of the last attempt. `timeout = 2` gives a message that times
+    /// out two attempts in all. Built-in classes: `timeout`, `panic`, `error`.
+    pub limits: BTreeMap<String, u32>,
+}
+
+impl Default for RetryPolicy {
+    /// 2 immediate, 5 delayed, exponential from 1 s to 5 min with full jitter, no `max_elapsed`.
+    fn default() -> Self {
+        Self {
+            immediate: 2,
+            delayed: 5,
+            backoff: Backoff::Exponential,
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(300),
+            jitter: Jitter::Full,
+            max_elapsed: None,
+            limits: BTreeMap::new(),
+        }
+    }
+}

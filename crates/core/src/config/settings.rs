@@ -1,0 +1,3 @@
+/// An adapter's own table in the configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings;

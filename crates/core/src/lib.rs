@@ -7,6 +7,8 @@ mod clock;
 pub mod config;
 mod error;
 pub mod model;
+pub mod observe;
+pub mod publish;
 
 pub use clock::{Clock, SystemClock, VirtualClock, system_clock};
 pub use error::{Error, ErrorKind, Result};

@@ -221,6 +221,13 @@ impl Message {
         &mut self.headers
     }
 
+    /// Changes the headers without copying them when there are none.
+    pub(crate) fn headers_mut_if_any(&mut self, change: impl FnOnce(&mut Headers)) {
+        if !self.headers.is_empty() {
+            change(&mut self.headers);
+        }
+    }
+
     /// Sets one header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<SmolStr>, value: impl Into<Bytes>) -> Self {

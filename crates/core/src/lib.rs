@@ -5,6 +5,7 @@
 pub mod broker;
 mod clock;
 pub mod config;
+pub mod dedup;
 mod error;
 pub mod model;
 pub mod observe;

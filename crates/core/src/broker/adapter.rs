@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{Broker, Topology};
-use crate::clock::Clock;
+use crate::clock::{Clock, system_clock};
 use crate::config::Settings;
 use crate::{Error, Result};
 
@@ -38,6 +38,58 @@ pub struct Connect {
     pub deadline: Instant,
 }
 
+/// No secrets but those in the URL.
+#[derive(Debug, Clone, Copy, Default)]
+struct NoCredentials;
+
+impl Credentials for NoCredentials {
+    fn password(&self) -> Result<Option<SecretString>> {
+        Ok(None)
+    }
+}
+
+impl Connect {
+    /// A request without settings or credentials of its own, on the system's clock.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        urls: Vec<SecretString>,
+        topology: Topology,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            urls,
+            credentials: Arc::new(NoCredentials),
+            topology,
+            settings: Settings::default(),
+            clock: system_clock(),
+            deadline,
+        }
+    }
+
+    /// Sets the adapter's own table.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets where secrets come from.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
@@ -57,17 +109,13 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// The URL schemes that it serves.
     fn schemes(&self) -> &'static [&'static str];
 
-    /// Checks the adapter's own `[broker.NAME]` table without connecting.
+    /// Checks the adapter's own tables, `[broker.NAME]` and those of the topology's channels, and
+    /// the physical names that follow from them, without connecting.
     ///
     /// # Errors
-    /// What is wrong with the table, each problem with its key.
-    fn check_broker(&self, settings: &Settings) -> Result<(), Vec<Error>>;
-
-    /// Checks the adapter's own `[channels.CHANNEL.NAME]` table without connecting.
-    ///
-    /// # Errors
-    /// What is wrong with the table, each problem with its key.
-    fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>>;
+    /// Everything that is wrong. An error made by [`Settings::parse`] knows its place in the file;
+    /// any other one points at it with the context `("key", "channels.orders.NAME.queue")`.
+    fn check(&self, settings: &Settings, topology: &Topology) -> Result<(), Vec<Error>>;
 
     /// Connects. Retries until the deadline while the broker is away; wrong credentials fail at
     /// once.

@@ -98,12 +98,7 @@ impl Peeked {
     /// A peeked message without a position.
     #[must_use]
     pub fn new(handle: PeekHandle, message: Message) -> Self {
-        Self {
-            handle,
-            message,
-            position: None,
-            due: None,
-        }
+        Self { handle, message, position: None, due: None }
     }
 }
 

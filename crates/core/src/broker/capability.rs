@@ -68,18 +68,11 @@ impl fmt::Display for Capability {
 impl std::str::FromStr for Capability {
     type Err = crate::Error;
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|c| c.as_str() == name)
-            .ok_or_else(|| {
-                let known: Vec<_> = Self::ALL.iter().map(|c| c.as_str()).collect();
-                crate::Error::new(
-                    crate::ErrorKind::Config,
-                    format!("unknown capability `{name}`"),
-                )
+        Self::ALL.iter().copied().find(|c| c.as_str() == name).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|c| c.as_str()).collect();
+            crate::Error::new(crate::ErrorKind::Config, format!("unknown capability `{name}`"))
                 .with_help(format!("one of {}", known.join(", ")))
-            })
+        })
     }
 }
 
@@ -105,7 +98,7 @@ pub enum Support {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of one message, headers included.
+    /// Bytes of one message, as [`Broker::wire_size`](super::Broker::wire_size) counts them.
     pub max_message_bytes: usize,
     /// Bytes of all headers of one message.
     pub max_header_bytes: usize,
@@ -117,9 +110,9 @@ pub struct Limits {
     pub delay_slack: Duration,
     /// The longest retention.
     pub max_retention: Option<Duration>,
-    /// The lease of a delivery: to be renewed before it ends.
+    /// The lease of a delivery: to be renewed before it ends. `None`: nothing is to be renewed.
     pub lease: Option<Duration>,
-    /// The longest that a lease can be renewed in total.
+    /// The longest that a delivery can stay unsettled in total, renewed or not.
     pub max_lease: Option<Duration>,
     /// The highest priority.
     pub max_priority: u8,
@@ -168,10 +161,7 @@ impl Capabilities {
     #[must_use]
     pub fn of(capabilities: impl IntoIterator<Item = Capability>) -> Self {
         Self {
-            support: capabilities
-                .into_iter()
-                .map(|c| (c, Support::Yes))
-                .collect(),
+            support: capabilities.into_iter().map(|c| (c, Support::Yes)).collect(),
             limits: Limits::default(),
         }
     }
@@ -184,10 +174,7 @@ impl Capabilities {
         reason: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        let denial = Denial {
-            reason: reason.into(),
-            fix: fix.into(),
-        };
+        let denial = Denial { reason: reason.into(), fix: fix.into() };
         self.support.insert(capability, Support::No(denial));
         self
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ pub struct Subscription {
     pub consumer: ConsumerName,
     /// The most deliveries that may be handed out and unsettled at once, both sources together.
     pub prefetch: usize,
+    /// The longest that a delivery may stay unsettled, for brokers that take it away after a time
+    /// of their own unless told (RabbitMQ's `consumer_timeout`).
+    pub max_hold: Duration,
 }
 
 impl Subscription {
@@ -29,24 +33,21 @@ impl Subscription {
         group: GroupName,
         consumer: ConsumerName,
         prefetch: usize,
+        max_hold: Duration,
     ) -> Self {
-        Self {
-            channel,
-            group,
-            consumer,
-            prefetch,
-        }
+        Self { channel, group, consumer, prefetch, max_hold }
     }
 }
 
 /// Stands for one hand-out of one message: small, `Copy`, and worthless once it is stale.
 ///
-/// The fields are the adapter's: nobody else reads them.
+/// The fields are the adapter's; the pipeline reads only the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token {
     /// Which consumer handed it out.
     pub consumer: u32,
-    /// The connection epoch: a token of an earlier connection is stale.
+    /// Grows with each loss of the consumer's connection that makes earlier tokens stale. Constant
+    /// where tokens survive a reconnect (Kafka, SQS, NATS, memory).
     pub epoch: u32,
     /// A slot in the adapter's table, or a sequence number.
     pub slot: u64,
@@ -103,42 +104,54 @@ pub trait Consumer: fmt::Debug + std::marker::Send + Sync + 'static {
     ///
     /// # Errors
     /// `Closed` after [`close`](Consumer::close); `NotFound` when the source was deleted;
-    /// authentication errors. Lost connections are not errors here: the call waits.
+    /// authentication errors; after [`Event::Fatal`](super::Event), its reason. Lost connections
+    /// are not errors here: the call waits. After any error but `Closed` the call can be repeated.
+    ///
+    /// What an adapter has buffered keeps its lease, or goes back: a delivery is handed out with at
+    /// least half of its lease left. A message that is handed out again while an earlier hand-out is
+    /// unsettled has been named in [`Event::LeaseLost`](super::Event) before, or carries a later
+    /// epoch. What cannot be read is handed out all the same, as
+    /// [`malformed`](Delivery::malformed).
     async fn recv(&self, max: usize) -> Result<Vec<Delivery>>;
 
     /// Settles a batch: one result per settlement, in order. Resolves when the broker has
-    /// confirmed it, where the broker confirms settlements, else when it was written.
+    /// confirmed it, where the broker confirms settlements, else when it was written; on a log, when
+    /// it is recorded for the next commit, which never waits for other deliveries.
     ///
     /// On an ordered channel, whoever releases a delivery of a key has already released, or does
     /// so in the same call, every later one of that key in hand; they come again in order.
     ///
+    /// A release is no retry: it adds no delay. Settling twice never settles another delivery.
+    ///
     /// Each result fails with `StaleToken` for a delivery that is no longer this consumer's
-    /// (reconnect, lease expiry, settled before): the message will be, or was, handed out again.
-    async fn settle(&self, settlements: &[(Token, Settlement)]) -> Vec<Result<()>>;
+    /// (reconnect, lease expiry, settled before): the message will be, or was, handed out again. It
+    /// fails with `Timeout` or `Disconnected` when nothing is known by the deadline: the token may be
+    /// settled again. Dropping the future means the same for all.
+    async fn settle(
+        &self,
+        settlements: &[(Token, Settlement)],
+        deadline: Instant,
+    ) -> Vec<Result<()>>;
 
     /// Renews the lease of these deliveries, so that the broker does not hand them to others. A
     /// result each; a broker without leases says `Ok`.
-    async fn extend(&self, tokens: &[Token]) -> Vec<Result<()>>;
+    async fn extend(&self, tokens: &[Token], deadline: Instant) -> Vec<Result<()>>;
 
-    /// Publishes the sends of each unit and acks its delivery, both or neither: a result each.
-    /// Only where the broker has [`Capability::Atomic`](super::Capability).
+    /// Publishes the sends of each unit and acks its delivery, both or neither: a result each, in
+    /// order. Only where the broker has [`Capability::Atomic`](super::Capability); `Unsupported`
+    /// elsewhere. A unit without sends is an ack. Many calls may be in flight; on a log a unit may
+    /// wait, until the deadline, for earlier deliveries of its partition.
     ///
-    /// # Errors
-    /// Each result fails with `Unsupported` elsewhere; when it fails with anything retryable,
-    /// nothing of the unit has happened or its fate is unknown, and the delivery is not settled.
-    async fn commit(&self, units: Vec<Unit>) -> Vec<Result<()>>;
+    /// A unit that failed is to be treated as unsettled: unless the error is permanent, it may still
+    /// have happened.
+    async fn commit(&self, units: Vec<Unit>, deadline: Instant) -> Vec<Result<()>>;
 
-    /// Stops fetching; what is in hand stays in hand. Idempotent.
-    ///
-    /// # Errors
-    /// The connection's errors.
-    async fn pause(&self) -> Result<()>;
+    /// Stops fetching, at once and without asking the broker; what is in hand stays in hand, and
+    /// what is buffered keeps its lease or goes back. Idempotent.
+    fn pause(&self);
 
     /// Fetches again after a [`pause`](Consumer::pause). Idempotent.
-    ///
-    /// # Errors
-    /// The connection's errors.
-    async fn resume(&self) -> Result<()>;
+    fn resume(&self);
 
     /// What happens to this consumer from now on: assigned, revoked, lease lost and so on.
     fn events(&self) -> Events;

@@ -4,19 +4,26 @@ use tokio::time::Instant;
 use super::Token;
 
 /// Something that happened to a connection or a consumer.
+///
+/// Events are hints that save work. Nothing depends on them: whoever missed one learns the same from
+/// `StaleToken` results and from [`Consumer::status`](super::Consumer::status).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// Partitions were given to this consumer. Brokers without partitions name partition 0.
+    /// Partitions of the channel were given to this consumer. Brokers without partitions name
+    /// partition 0.
     Assigned {
         /// Which.
         partitions: Vec<u32>,
     },
-    /// Partitions are being taken away: what is in hand of them is to be settled by the deadline.
+    /// Partitions are being taken away. Nothing of them is handed out any more; the adapter waits
+    /// until every delivery named here is settled, or for the deadline.
     Revoked {
-        /// Which.
+        /// Everything in hand of what is being taken, retry inbox included.
+        tokens: Vec<Token>,
+        /// The partitions of the channel, for people.
         partitions: Vec<u32>,
-        /// After it, settlements of these partitions fail as stale.
+        /// After it, these tokens are stale.
         deadline: Instant,
     },
     /// The broker takes no more for now.
@@ -31,7 +38,7 @@ pub enum Event {
         /// Why, without secrets.
         reason: String,
     },
-    /// The connection is back. Tokens of the time before are stale.
+    /// The connection is back. Tokens that went stale with it are named in [`Event::LeaseLost`].
     Recovered,
     /// A stalled subscription was made anew.
     Recreated {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::Error;
-use crate::model::{ChannelName, GroupName, Message, Position, Timestamp};
+use crate::model::{ChannelName, GroupName, Message, MessageId, Position, Timestamp};
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,13 +22,13 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// The channel that the destination belongs to.
+    /// The channel that the destination belongs to; a destination outside all channels has none.
     #[must_use]
-    pub fn channel(&self) -> &ChannelName {
+    pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Self::Channel(channel)
             | Self::RetryInbox { channel, .. }
-            | Self::DeadLetter(channel) => channel,
+            | Self::DeadLetter(channel) => Some(channel),
         }
     }
 }
@@ -53,7 +53,8 @@ pub struct Send {
     /// What. Its id and timestamp are set by the time an adapter sees it.
     pub message: Message,
     /// Not to be handed out before this moment. Only on [`Destination::RetryInbox`]. An adapter
-    /// with a delay ceiling hands it out at the ceiling; the pipeline sends it on.
+    /// with a delay ceiling hands it out at the ceiling; the pipeline sends it on. Adapters read
+    /// this field and leave the header `polymq-due`, which the pipeline reads, as it is.
     pub at: Option<Timestamp>,
 }
 
@@ -61,11 +62,33 @@ impl Send {
     /// A send without a delay.
     #[must_use]
     pub fn new(destination: Destination, message: Message) -> Self {
-        Self {
-            destination,
-            message,
-            at: None,
-        }
+        Self { destination, message, at: None }
+    }
+
+    /// What identifies this send to a broker's own duplicate window, schedule or compaction.
+    ///
+    /// It is unique per send, so that only the adapter's own re-sends are absorbed: an adapter draws
+    /// `nonce` once per [`publish`](super::Broker::publish) call, keeps it for re-sends, and takes
+    /// the send's place in the call as `index`. An id that a retry, a delayed remainder or another
+    /// message could share would make the broker drop a message that nobody else has.
+    #[must_use]
+    pub fn native_id(&self, nonce: u64, index: usize) -> MessageId {
+        let (tag, channel, group): (&[u8], &str, &str) = match &self.destination {
+            Destination::Channel(channel) => (b"channel", channel.as_str(), ""),
+            Destination::RetryInbox { channel, group } => {
+                (b"retry-inbox", channel.as_str(), group.as_str())
+            }
+            Destination::DeadLetter(channel) => (b"dead-letter", channel.as_str(), ""),
+        };
+        let id = self.message.id().map_or("", MessageId::as_str);
+        MessageId::derived(&[
+            id.as_bytes(),
+            tag,
+            channel.as_bytes(),
+            group.as_bytes(),
+            &nonce.to_be_bytes(),
+            &(index as u64).to_be_bytes(),
+        ])
     }
 }
 
@@ -83,10 +106,7 @@ impl Confirmation {
     /// A confirmation with a position.
     #[must_use]
     pub fn at(position: Position) -> Self {
-        Self {
-            position: Some(position),
-            duplicate: false,
-        }
+        Self { position: Some(position), duplicate: false }
     }
 }
 

@@ -40,7 +40,9 @@ pub struct GroupSpec {
     pub name: GroupName,
     /// Where a group starts that the broker does not know yet. Queues ignore it.
     pub start: StartPosition,
-    /// The longest wait that the configuration can ask of the retry inbox.
+    /// The longest wait that this configuration's consumers can ask of the retry inbox; `None` when
+    /// it has none. Other processes and `deliver_at` may ask for more, so it is a hint and never an
+    /// immutable argument of an object.
     pub max_delay: Option<Duration>,
 }
 
@@ -48,15 +50,14 @@ impl GroupSpec {
     /// A group that starts at what is published from now on.
     #[must_use]
     pub fn new(name: GroupName) -> Self {
-        Self {
-            name,
-            start: StartPosition::Latest,
-            max_delay: None,
-        }
+        Self { name, start: StartPosition::Latest, max_delay: None }
     }
 }
 
 /// The logical shape of a channel.
+///
+/// What cannot be changed on an existing object must follow from this shape alone, never from groups'
+/// hints or consumers' settings, as producers and consumers apply it from different files.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ChannelSpec {
@@ -108,20 +109,13 @@ impl ChannelSpec {
     #[must_use]
     pub fn topic(name: ChannelName, groups: impl IntoIterator<Item = GroupName>) -> Self {
         let groups = groups.into_iter().map(GroupSpec::new).collect();
-        Self {
-            kind: ChannelKind::Topic,
-            groups,
-            ..Self::queue(name)
-        }
+        Self { kind: ChannelKind::Topic, groups, ..Self::queue(name) }
     }
 
     /// A dead-letter channel.
     #[must_use]
     pub fn dead_letter(name: ChannelName) -> Self {
-        Self {
-            role: ChannelRole::DeadLetter,
-            ..Self::queue(name)
-        }
+        Self { role: ChannelRole::DeadLetter, ..Self::queue(name) }
     }
 }
 
@@ -168,8 +162,8 @@ pub enum ObjectState {
 /// One object on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedObject {
-    /// The channel that needs it.
-    pub channel: ChannelName,
+    /// The channel that needs it; `None` for what the whole namespace shares.
+    pub channel: Option<ChannelName>,
     /// The broker's word for what it is: `queue`, `exchange`, `stream`, `consumer group`.
     pub kind: &'static str,
     /// Its physical name.
@@ -188,9 +182,7 @@ pub struct Plan {
 impl Plan {
     /// The objects that are not there.
     pub fn missing(&self) -> impl Iterator<Item = &PlannedObject> {
-        self.objects
-            .iter()
-            .filter(|o| o.state == ObjectState::Missing)
+        self.objects.iter().filter(|o| o.state == ObjectState::Missing)
     }
 
     /// The objects that are there but not as configured, with the differences.

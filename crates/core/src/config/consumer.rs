@@ -111,10 +111,7 @@ pub struct BatchConfig {
 impl Default for BatchConfig {
     /// 100 messages, 10 ms.
     fn default() -> Self {
-        Self {
-            max: 100,
-            linger: Duration::from_millis(10),
-        }
+        Self { max: 100, linger: Duration::from_millis(10) }
     }
 }
 

@@ -25,10 +25,6 @@ pub struct PublishConfig {
 impl Default for PublishConfig {
     /// 30 s, 1024 messages, blocking.
     fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(30),
-            window: 1024,
-            when_full: WhenFull::Block,
-        }
+        Self { deadline: Duration::from_secs(30), window: 1024, when_full: WhenFull::Block }
     }
 }

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::{Message, Timestamp, hop};
+use crate::Error;
 use crate::broker::Token;
 
 /// Where in the broker a message lies: a partition (0 where there are none) and an offset or
@@ -41,10 +44,13 @@ pub struct Delivery {
     /// Where it lay; `None` where the broker has no positions.
     pub position: Option<Position>,
     /// How often the broker has handed it out, this time included; `None` where it doesn't count.
-    /// Hand-outs that ended in a release need not count.
+    /// Hand-outs that ended in a release need not count; those that no handler saw may.
     pub delivery_count: Option<u32>,
     /// The broker has handed it out before. A broker without this knowledge says `false`.
     pub redelivered: bool,
+    /// Why the bytes on the wire could not be read as a message. The message then holds what could
+    /// be read, and the raw body as its payload; it is dead-lettered as it is.
+    pub malformed: Option<Arc<Error>>,
 }
 
 impl Delivery {
@@ -58,6 +64,7 @@ impl Delivery {
             position: None,
             delivery_count: None,
             redelivered: false,
+            malformed: None,
         }
     }
 

@@ -44,10 +44,7 @@ impl Headers {
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.entries()
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v)
+        self.entries().iter().find(|(n, _)| n == name).map(|(_, v)| v)
     }
 
     /// The value of `name` as text; `None` if it is absent or not UTF-8.

@@ -11,6 +11,8 @@ pub const ATTEMPT: &str = "polymq-attempt";
 pub const FIRST_FAILURE: &str = "polymq-first-failure";
 /// When the copy is due, in milliseconds since the Unix epoch.
 pub const DUE: &str = "polymq-due";
+/// Where the first delivery lay, as `partition/offset`, where the broker has positions.
+pub const ORIGIN_POSITION: &str = "polymq-origin-position";
 /// How often the message was replayed from a dead-letter channel.
 pub const REPLAY: &str = "polymq-replay";
 /// What the last attempt failed with.
@@ -30,7 +32,7 @@ pub const DEAD_LETTER_CHANNEL: &str = "polymq-dead-letter-channel";
 pub const DEAD_LETTER_GROUP: &str = "polymq-dead-letter-group";
 /// The broker it was consumed from.
 pub const DEAD_LETTER_BROKER: &str = "polymq-dead-letter-broker";
-/// Where it lay there, as `partition/offset`, where the broker has positions.
+/// Where its first delivery lay there, as `partition/offset`, where the broker has positions.
 pub const DEAD_LETTER_POSITION: &str = "polymq-dead-letter-position";
 /// How many application headers had to be left out for the envelope to fit.
 pub const DEAD_LETTER_DROPPED_HEADERS: &str = "polymq-dead-letter-dropped-headers";
@@ -40,10 +42,7 @@ fn number(headers: &Headers, name: &str) -> Option<u64> {
 }
 
 pub(crate) fn attempt(headers: &Headers) -> u32 {
-    number(headers, ATTEMPT)
-        .and_then(|n| u32::try_from(n).ok())
-        .unwrap_or(1)
-        .max(1)
+    number(headers, ATTEMPT).and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1)
 }
 
 pub(crate) fn due(headers: &Headers) -> Option<Timestamp> {
@@ -55,9 +54,7 @@ pub(crate) fn first_failure(headers: &Headers) -> Option<Timestamp> {
 }
 
 pub(crate) fn replay(headers: &Headers) -> u32 {
-    number(headers, REPLAY)
-        .and_then(|n| u32::try_from(n).ok())
-        .unwrap_or(0)
+    number(headers, REPLAY).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -66,12 +63,8 @@ mod tests {
 
     #[test]
     fn malformed_hop_headers_read_as_a_first_attempt() {
-        let headers: Headers = [(ATTEMPT, "many"), (DUE, "-1"), (REPLAY, "99999999999")]
-            .into_iter()
-            .collect();
-        assert_eq!(
-            (attempt(&headers), due(&headers), replay(&headers)),
-            (1, None, 0)
-        );
+        let headers: Headers =
+            [(ATTEMPT, "many"), (DUE, "-1"), (REPLAY, "99999999999")].into_iter().collect();
+        assert_eq!((attempt(&headers), due(&headers), replay(&headers)), (1, None, 0));
     }
 }

@@ -123,13 +123,7 @@ mod tests {
 
     #[test]
     fn derived_ids_do_not_confuse_where_a_part_ends() {
-        assert_eq!(
-            MessageId::derived(&[b"a", b"bc"]),
-            MessageId::derived(&[b"a", b"bc"])
-        );
-        assert_ne!(
-            MessageId::derived(&[b"a", b"bc"]),
-            MessageId::derived(&[b"ab", b"c"])
-        );
+        assert_eq!(MessageId::derived(&[b"a", b"bc"]), MessageId::derived(&[b"a", b"bc"]));
+        assert_ne!(MessageId::derived(&[b"a", b"bc"]), MessageId::derived(&[b"ab", b"c"]));
     }
 }

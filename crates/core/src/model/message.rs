@@ -90,10 +90,7 @@ impl Message {
     /// A message with this payload and nothing else.
     #[must_use]
     pub fn new(payload: impl Into<Bytes>) -> Self {
-        Self {
-            payload: Some(payload.into()),
-            ..Self::default()
-        }
+        Self { payload: Some(payload.into()), ..Self::default() }
     }
 
     /// A message without a payload: on a log, the tombstone of its key.

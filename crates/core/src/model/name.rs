@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 
 use crate::{Error, ErrorKind};
 
-/// The longest name, in bytes: leaves room for namespace and suffixes within every broker's limit.
+/// The longest name, in bytes. An adapter whose broker allows less for a physical name shortens it
+/// with a hash.
 pub const MAX_NAME_LEN: usize = 48;
 
 fn check(what: &'static str, name: &str) -> Result<(), Error> {
@@ -20,11 +21,8 @@ fn check(what: &'static str, name: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::new(
-        ErrorKind::Config,
-        format!("the {what} name `{name}` {problem}"),
-    )
-    .with_help("names match [a-z][a-z0-9-]* and are at most 48 characters long"))
+    Err(Error::new(ErrorKind::Config, format!("the {what} name `{name}` {problem}"))
+        .with_help("names match [a-z][a-z0-9-]* and are at most 48 characters long"))
 }
 
 macro_rules! name {

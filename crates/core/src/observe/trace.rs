@@ -53,11 +53,7 @@ impl TraceContext {
             && trace_id != 0
             && span_id != 0
             && (version != 0 || parts.next().is_none());
-        valid.then_some(Self {
-            trace_id,
-            span_id,
-            flags,
-        })
+        valid.then_some(Self { trace_id, span_id, flags })
     }
 
     /// The trace context that a message carries.
@@ -69,20 +65,13 @@ impl TraceContext {
     /// A new trace, sampled.
     #[must_use]
     pub fn root() -> Self {
-        Self {
-            trace_id: rand::random::<u128>() | 1,
-            span_id: rand::random::<u64>() | 1,
-            flags: 1,
-        }
+        Self { trace_id: rand::random::<u128>() | 1, span_id: rand::random::<u64>() | 1, flags: 1 }
     }
 
     /// The next span of the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self {
-            span_id: rand::random::<u64>() | 1,
-            ..*self
-        }
+        Self { span_id: rand::random::<u64>() | 1, ..*self }
     }
 
     /// The context of the handler that is running, if its message carried one.
@@ -110,11 +99,7 @@ impl TraceContext {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id, self.span_id, self.flags
-        )
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
     }
 }
 

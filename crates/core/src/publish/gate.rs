@@ -18,10 +18,7 @@ pub(super) struct Gate<T> {
 
 impl<T> Gate<T> {
     pub(super) fn new(channels: HashSet<ChannelName>) -> Self {
-        Self {
-            channels,
-            busy: HashMap::new(),
-        }
+        Self { channels, busy: HashMap::new() }
     }
 
     /// The key that orders this send, if any does.

@@ -9,11 +9,9 @@ pub(crate) const HOP_RESERVE: usize = 16 << 10;
 /// Whether a message fits, with `reserve` bytes to spare.
 pub(crate) fn check_limits(message: &Message, limits: &Limits, reserve: usize) -> Result<()> {
     let too_large = |what: &str, size: usize, limit: usize| {
-        Err(
-            Error::new(ErrorKind::TooLarge, format!("{what} exceed the limit"))
-                .with_context("size", size)
-                .with_context("limit", limit),
-        )
+        Err(Error::new(ErrorKind::TooLarge, format!("{what} exceed the limit"))
+            .with_context("size", size)
+            .with_context("limit", limit))
     };
     let limit = limits.max_message_bytes.saturating_sub(reserve);
     if message.size() > limit {
@@ -24,9 +22,7 @@ pub(crate) fn check_limits(message: &Message, limits: &Limits, reserve: usize) -
     if headers.is_empty() {
         return Ok(());
     }
-    let limit = limits
-        .max_header_bytes
-        .saturating_sub(reserve.min(limits.max_header_bytes / 4));
+    let limit = limits.max_header_bytes.saturating_sub(reserve.min(limits.max_header_bytes / 4));
     if headers.size() > limit {
         return too_large("the bytes of the headers", headers.size(), limit)
             .map_err(|e| e.with_help("move large headers into the payload"));

@@ -20,10 +20,7 @@ pub struct PublishOptions {
 
 impl From<&PublishConfig> for PublishOptions {
     fn from(config: &PublishConfig) -> Self {
-        Self {
-            deadline: config.deadline,
-            when_full: config.when_full,
-        }
+        Self { deadline: config.deadline, when_full: config.when_full }
     }
 }
 
@@ -50,11 +47,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(routes: Arc<Routes>, clock: Arc<dyn Clock>, options: PublishOptions) -> Self {
-        Self {
-            routes,
-            clock,
-            options,
-        }
+        Self { routes, clock, options }
     }
 
     /// A publisher with another deadline.
@@ -116,10 +109,7 @@ impl Publisher {
             }
         }
         let deadline = self.clock.instant() + self.options.deadline;
-        let mut outcomes = route
-            .pump
-            .publish_all(sends, deadline, self.options.when_full)
-            .await;
+        let mut outcomes = route.pump.publish_all(sends, deadline, self.options.when_full).await;
         for (index, error) in refused {
             outcomes.insert(index, Outcome::Rejected(error));
         }

@@ -81,9 +81,7 @@ impl Drop for PumpTask {
 
 impl std::fmt::Debug for Pump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pump")
-            .field("broker", &self.broker)
-            .finish_non_exhaustive()
+        f.debug_struct("Pump").field("broker", &self.broker).finish_non_exhaustive()
     }
 }
 
@@ -184,25 +182,14 @@ impl Pump {
                 (None, Some(send))
             } else {
                 let slot = state.slots.open();
-                state.queue(
-                    Queued {
-                        slot,
-                        send,
-                        key,
-                        deadline,
-                    },
-                    self.clock.instant(),
-                );
+                state.queue(Queued { slot, send, key, deadline }, self.clock.instant());
                 (Some(slot), None)
             }
         };
         match (slot, queued) {
             (None, Some(send)) => {
                 let outcomes = self.call_direct(vec![send], deadline).await;
-                outcomes
-                    .into_iter()
-                    .next()
-                    .unwrap_or_else(|| Outcome::Unconfirmed(missing()))
+                outcomes.into_iter().next().unwrap_or_else(|| Outcome::Unconfirmed(missing()))
             }
             (Some(slot), _) => {
                 self.wake.notify_one();
@@ -234,30 +221,18 @@ impl Pump {
         deadline: Instant,
         when_full: WhenFull,
     ) -> Vec<Outcome> {
-        let again = if when_full == WhenFull::Block {
-            sends.clone()
-        } else {
-            Vec::new()
-        };
+        let again = if when_full == WhenFull::Block { sends.clone() } else { Vec::new() };
         let mut outcomes = self.publish_chunk_once(sends, deadline, when_full).await;
         let mut backoff = FULL_BACKOFF.0;
         let is_full =
             |o: &Outcome| matches!(o, Outcome::Rejected(e) if e.kind() == ErrorKind::Full);
-        while let Some(first) = outcomes
-            .iter()
-            .position(is_full)
-            .filter(|_| !again.is_empty())
-        {
-            if !self
-                .full_for_now(&outcomes[first], deadline, &mut backoff)
-                .await
-            {
+        while let Some(first) = outcomes.iter().position(is_full).filter(|_| !again.is_empty()) {
+            if !self.full_for_now(&outcomes[first], deadline, &mut backoff).await {
                 break;
             }
             // In their order, those that found no room.
-            let indices: Vec<usize> = (first..outcomes.len())
-                .filter(|i| is_full(&outcomes[*i]))
-                .collect();
+            let indices: Vec<usize> =
+                (first..outcomes.len()).filter(|i| is_full(&outcomes[*i])).collect();
             let sends = indices.iter().map(|i| again[*i].clone()).collect();
             let retried = self.publish_chunk_once(sends, deadline, when_full).await;
             for (index, outcome) in indices.into_iter().zip(retried) {
@@ -307,15 +282,7 @@ impl Pump {
         let now = self.clock.instant();
         let queue = |send: Send| {
             let (slot, key) = (state.slots.open(), state.gate.key_of(&send));
-            state.queue(
-                Queued {
-                    slot,
-                    send,
-                    key,
-                    deadline,
-                },
-                now,
-            );
+            state.queue(Queued { slot, send, key, deadline }, now);
             slot
         };
         Gated::Queued(sends.into_iter().map(queue).collect())
@@ -331,10 +298,7 @@ impl Pump {
         let full = || {
             Error::new(
                 ErrorKind::Full,
-                format!(
-                    "{} messages are unconfirmed, the whole window",
-                    self.capacity
-                ),
+                format!("{} messages are unconfirmed, the whole window", self.capacity),
             )
             .with_operation("publish")
             .with_broker(&self.broker.info().name)
@@ -355,19 +319,14 @@ impl Pump {
 
     /// Calls the broker from the publishing task itself; `calls` was counted by the caller.
     async fn call_direct(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
-        let _ending = Ending {
-            pump: self,
-            count: sends.len(),
-        };
+        let _ending = Ending { pump: self, count: sends.len() };
         self.call(sends, deadline).await
     }
 
     async fn call(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
         let (count, start) = (sends.len(), self.clock.instant());
         let mut outcomes = self.broker.publish(sends, deadline).await;
-        self.metrics
-            .duration
-            .record((self.clock.instant() - start).as_secs_f64());
+        self.metrics.duration.record((self.clock.instant() - start).as_secs_f64());
         if outcomes.len() != count {
             outcomes.resize_with(count, || Outcome::Unconfirmed(missing()));
         }
@@ -377,16 +336,11 @@ impl Pump {
 
     fn count(&self, outcomes: &[Outcome]) {
         let confirmed = outcomes.iter().filter(|o| o.is_confirmed()).count() as u64;
-        let rejected = outcomes
-            .iter()
-            .filter(|o| matches!(o, Outcome::Rejected(_)))
-            .count() as u64;
+        let rejected = outcomes.iter().filter(|o| matches!(o, Outcome::Rejected(_))).count() as u64;
         self.metrics.confirmed.increment(confirmed);
         if confirmed != outcomes.len() as u64 {
             self.metrics.rejected.increment(rejected);
-            self.metrics
-                .unconfirmed
-                .increment(outcomes.len() as u64 - confirmed - rejected);
+            self.metrics.unconfirmed.increment(outcomes.len() as u64 - confirmed - rejected);
         }
     }
 
@@ -439,11 +393,7 @@ impl Pump {
     fn next_batch(&self) -> Next {
         let mut state = self.state();
         if state.pending.is_empty() {
-            return if state.closed && state.calls == 0 {
-                Next::End
-            } else {
-                Next::Wait(None)
-            };
+            return if state.closed && state.calls == 0 { Next::End } else { Next::Wait(None) };
         }
         let ripe = state.oldest.map(|oldest| oldest + LINGER);
         let now = self.clock.instant();
@@ -464,26 +414,15 @@ impl Pump {
         }
         state.oldest = (!state.pending.is_empty()).then_some(now);
         if batch.is_empty() {
-            return if state.pending.is_empty() {
-                Next::Wait(None)
-            } else {
-                Next::Wait(Some(now))
-            };
+            return if state.pending.is_empty() { Next::Wait(None) } else { Next::Wait(Some(now)) };
         }
         state.calls += 1;
         Next::Batch(batch)
     }
 
     async fn carry(&self, batch: Vec<Queued>) {
-        let _ending = Ending {
-            pump: self,
-            count: batch.len(),
-        };
-        let deadline = batch
-            .iter()
-            .map(|q| q.deadline)
-            .max()
-            .unwrap_or_else(Instant::now);
+        let _ending = Ending { pump: self, count: batch.len() };
+        let deadline = batch.iter().map(|q| q.deadline).max().unwrap_or_else(Instant::now);
         let (waiting, sends): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|q| ((q.slot, q.key), q.send)).unzip();
         let outcomes = self.call(sends, deadline).await;
@@ -519,12 +458,9 @@ impl Pump {
             }
         };
         timeout_at(deadline, flushed).await.map_err(|_| {
-            Error::new(
-                ErrorKind::Timeout,
-                "some publishes had no outcome by the deadline",
-            )
-            .with_operation("close")
-            .with_broker(&self.broker.info().name)
+            Error::new(ErrorKind::Timeout, "some publishes had no outcome by the deadline")
+                .with_operation("close")
+                .with_broker(&self.broker.info().name)
         })
     }
 
@@ -568,11 +504,8 @@ impl State {
 }
 
 fn missing() -> Error {
-    Error::new(
-        ErrorKind::Other,
-        "the adapter gave no outcome for this message",
-    )
-    .with_operation("publish")
+    Error::new(ErrorKind::Other, "the adapter gave no outcome for this message")
+        .with_operation("publish")
 }
 
 fn rejected(count: usize, error: &Error) -> Vec<Outcome> {

@@ -71,20 +71,14 @@ impl Route {
                 ErrorKind::Unsupported,
                 "an ordered channel cannot hold a message back",
             )
-            .with_help(
-                "publish without deliver_at, or to a channel without order_by",
-            )));
+            .with_help("publish without deliver_at, or to a channel without order_by")));
         }
         Ok(match self.kind {
             // A queue waits in its own inbox. On a topic each group defers for itself.
             ChannelKind::Queue => {
                 let group = GroupName::from(&channel);
                 let destination = Destination::RetryInbox { channel, group };
-                Send {
-                    destination,
-                    message,
-                    at: Some(due),
-                }
+                Send { destination, message, at: Some(due) }
             }
             ChannelKind::Topic => Send::new(Destination::Channel(channel), message),
         })
@@ -129,15 +123,9 @@ impl Routes {
         self.0.get(channel).ok_or_else(|| {
             let mut known: Vec<_> = self.0.keys().map(ChannelName::as_str).collect();
             known.sort_unstable();
-            Error::new(
-                ErrorKind::NotFound,
-                format!("the configuration has no channel `{channel}`"),
-            )
-            .with_operation("publish")
-            .with_help(format!(
-                "add [channels.{channel}], or use one of: {}",
-                known.join(", ")
-            ))
+            Error::new(ErrorKind::NotFound, format!("the configuration has no channel `{channel}`"))
+                .with_operation("publish")
+                .with_help(format!("add [channels.{channel}], or use one of: {}", known.join(", ")))
         })
     }
 }

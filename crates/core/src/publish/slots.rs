@@ -22,10 +22,7 @@ enum Slot {
 
 impl Slots {
     pub(super) fn open(&mut self) -> usize {
-        self.0.insert(Slot::Waiting {
-            waker: None,
-            sent: false,
-        })
+        self.0.insert(Slot::Waiting { waker: None, sent: false })
     }
 
     /// Marks a slot's message as handed to the broker. `false`: abandoned, and now free.

@@ -10,6 +10,7 @@ mod error;
 pub mod model;
 pub mod observe;
 pub mod publish;
+mod slots;
 
 pub use clock::{Clock, SystemClock, VirtualClock, system_clock};
 pub use error::{Error, ErrorKind, Result};

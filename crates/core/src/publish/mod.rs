@@ -9,7 +9,6 @@ mod limits;
 mod publisher;
 mod pump;
 mod route;
-mod slots;
 
 pub(crate) use limits::{HOP_RESERVE, check_limits};
 pub use publisher::{PublishOptions, Publisher};

@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::gate::{Gate, GateKey};
-use super::slots::Slots;
 use crate::broker::{Broker, Outcome, Send};
 use crate::clock::Clock;
 use crate::config::WhenFull;
 use crate::model::ChannelName;
 use crate::observe::metrics::PublishMetrics;
+use crate::slots::Slots;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest that a message waits for company while others are in flight.
@@ -41,7 +41,7 @@ pub(crate) struct Pump {
 struct State {
     pending: VecDeque<Queued>,
     oldest: Option<Instant>,
-    slots: Slots,
+    slots: Slots<Outcome>,
     gate: Gate<Queued>,
     calls: usize,
     closed: bool,
@@ -475,7 +475,9 @@ impl Pump {
                     waiting.push(next);
                 }
             }
-            state.slots.fail_all(closed)
+            state.slots.complete_all(|sent| {
+                if sent { Outcome::Unconfirmed(closed()) } else { Outcome::Rejected(closed()) }
+            })
         };
         self.window.close();
         wakers.into_iter().for_each(std::task::Waker::wake);

@@ -15,18 +15,18 @@ enum Slot {
         waker: Option<Waker>,
         sent: bool,
     },
-    Done(Outcome),
+    Done(T),
     /// Nobody waits any more; whoever comes across it frees it.
     Abandoned,
 }
 
-impl Slots {
-    pub(super) fn open(&mut self) -> usize {
+impl<T> Slots<T> {
+    pub(crate) fn open(&mut self) -> usize {
         self.0.insert(Slot::Waiting { waker: None, sent: false })
     }
 
-    /// Marks a slot's message as handed to the broker. `false`: abandoned, and now free.
-    pub(super) fn sending(&mut self, slot: usize) -> bool {
+    /// Marks a slot's item as sent. `false`: abandoned, and now free.
+    pub(crate) fn sending(&mut self, slot: usize) -> bool {
         match self.0.get_mut(slot) {
             Some(Slot::Waiting { sent, .. }) => {
                 *sent = true;
@@ -39,15 +39,15 @@ impl Slots {
         }
     }
 
-    /// Whether the message of a waiting slot was handed to the broker.
-    pub(super) fn was_sent(&self, slot: usize) -> bool {
+    /// Whether the item of a waiting slot was sent.
+    pub(crate) fn was_sent(&self, slot: usize) -> bool {
         !matches!(self.0.get(slot), Some(Slot::Waiting { sent: false, .. }))
     }
 
-    /// Records an outcome and returns whom to wake.
-    pub(super) fn complete(&mut self, slot: usize, outcome: Outcome) -> Option<Waker> {
+    /// Records an answer and returns whom to wake.
+    pub(crate) fn complete(&mut self, slot: usize, answer: T) -> Option<Waker> {
         match self.0.get_mut(slot)? {
-            entry @ Slot::Waiting { .. } => match std::mem::replace(entry, Slot::Done(outcome)) {
+            entry @ Slot::Waiting { .. } => match std::mem::replace(entry, Slot::Done(answer)) {
                 Slot::Waiting { waker, .. } => waker,
                 _ => None,
             },
@@ -58,8 +58,8 @@ impl Slots {
         }
     }
 
-    /// Takes the outcome, or leaves a waker.
-    pub(super) fn poll(&mut self, slot: usize, waker: &Waker) -> Option<Outcome> {
+    /// Takes the answer, or leaves a waker.
+    pub(crate) fn poll(&mut self, slot: usize, waker: &Waker) -> Option<T> {
         match self.0.get_mut(slot)? {
             Slot::Waiting { waker: place, .. } => {
                 if !place.as_ref().is_some_and(|w| w.will_wake(waker)) {
@@ -68,13 +68,13 @@ impl Slots {
                 None
             }
             _ => match self.0.try_remove(slot) {
-                Some(Slot::Done(outcome)) => Some(outcome),
+                Some(Slot::Done(answer)) => Some(answer),
                 _ => None,
             },
         }
     }
 
-    pub(super) fn abandon(&mut self, slot: usize) {
+    pub(crate) fn abandon(&mut self, slot: usize) {
         match self.0.get_mut(slot) {
             Some(entry @ Slot::Waiting { .. }) => *entry = Slot::Abandoned,
             _ => {
@@ -83,17 +83,13 @@ impl Slots {
         }
     }
 
-    /// Nobody will complete anything any more: an error for everyone who waits.
-    pub(super) fn fail_all(&mut self, error: impl Fn() -> crate::Error) -> Vec<Waker> {
+    /// Answers everyone who waits, as nobody else will; `answer` is told whether the item was sent.
+    pub(crate) fn complete_all(&mut self, answer: impl Fn(bool) -> T) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for (_, slot) in &mut self.0 {
             if let Slot::Waiting { waker, sent } = slot {
                 wakers.extend(waker.take());
-                *slot = Slot::Done(if *sent {
-                    Outcome::Unconfirmed(error())
-                } else {
-                    Outcome::Rejected(error())
-                });
+                *slot = Slot::Done(answer(*sent));
             }
         }
         wakers

@@ -1,0 +1,157 @@
+//! The stages between a delivery and its handler, in their order.
+
+use std::sync::Arc;
+
+use super::breaker::Admission;
+use super::dead_letter::DeadLetterReason;
+use super::hand::Job;
+use super::shared::Shared;
+use crate::config::{ExpiredPolicy, StoreFailure};
+use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
+use crate::model::{Delivery, MessageId, Timestamp, hop};
+use crate::service::Attempt;
+use tokio::time::Instant;
+
+/// What the stages say.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// On to the handler.
+    Handle(Ticket),
+    /// Done without the handler.
+    Skip(Skip),
+    /// Dead-lettered without the handler.
+    DeadLetter(DeadLetterReason, String),
+    /// Sent on to its time.
+    Reschedule(Timestamp),
+    /// Held in the process until then.
+    Park(Instant),
+    /// Held until the breaker lets it go.
+    Bar,
+}
+
+/// What an attempt holds while its handler runs.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    pub(super) held: Option<Held>,
+    /// It is the breaker's probe.
+    pub(super) probe: bool,
+}
+
+/// Why a message needs no handling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    Duplicate,
+    Superseded,
+    Expired,
+    Ignored,
+}
+
+/// How long to wait before a deduplication store that failed is asked again.
+const STORE_BACKOFF: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Shared {
+    /// The first stage: what must not even be decoded.
+    pub(super) fn refuse(&self, delivery: &Delivery) -> Option<(DeadLetterReason, String)> {
+        if let Some(error) = &delivery.malformed {
+            return Some((DeadLetterReason::Undecodable, error.to_string()));
+        }
+        let count = delivery.delivery_count.unwrap_or(0);
+        if count > self.config.max_deliveries {
+            let error = format!(
+                "handed out {count} times without an end, more than max_deliveries = {}",
+                self.config.max_deliveries
+            );
+            return Some((DeadLetterReason::CrashLoop, error));
+        }
+        let limits = &self.hops.limits;
+        let error = crate::publish::check_limits(&delivery.message, limits, 0).err()?;
+        Some((DeadLetterReason::OverLimit, error.to_string()))
+    }
+
+    /// The stages after decoding: expired, due, breaker, dedup.
+    pub(super) async fn admit(&self, job: &Job, attempt: &Arc<Attempt>) -> Stage {
+        let now = self.clock.now();
+        let message = &job.delivery.message;
+        if message.expires_at().is_some_and(|at| at <= now) {
+            return match self.config.expired {
+                ExpiredPolicy::Drop => Stage::Skip(Skip::Expired),
+                ExpiredPolicy::DeadLetter => Stage::DeadLetter(
+                    DeadLetterReason::Expired,
+                    "the message is past its time-to-live".to_owned(),
+                ),
+            };
+        }
+        // A later attempt in this process has had its wait here.
+        let waited = job.number > job.delivery.attempt();
+        if let Some(due) = job.delivery.due().filter(|due| *due > now && !waited) {
+            return if self.ordered {
+                Stage::Park(self.clock.instant_of(due))
+            } else {
+                Stage::Reschedule(due)
+            };
+        }
+        let probe = match self.breaker().map(|mut b| b.admit()) {
+            None | Some(Admission::Open) => false,
+            Some(Admission::Probe) => true,
+            Some(Admission::Hold) => return Stage::Bar,
+        };
+        let stage = self.claim(job, attempt, probe).await;
+        if probe && !matches!(stage, Stage::Handle(_)) {
+            // The probe never reached the handler: another message is to decide.
+            self.record(true, None);
+        }
+        stage
+    }
+
+    async fn claim(&self, job: &Job, attempt: &Arc<Attempt>, probe: bool) -> Stage {
+        let (Some(dedup), Some(config)) = (&self.dedup, &self.config.dedup) else {
+            return Stage::Handle(Ticket { held: None, probe });
+        };
+        if job.held.is_some() {
+            return Stage::Handle(Ticket { held: job.held.clone(), probe });
+        }
+        let message = &job.delivery.message;
+        let custom = dedup.identity.as_ref().and_then(|identity| identity(message));
+        let identity = custom.as_deref().unwrap_or(attempt.id.as_str());
+        let key = DedupKey::new(
+            &self.config.channel,
+            &self.config.group,
+            identity,
+            hop::replay(message.headers()),
+        );
+        let request = ClaimRequest { key: key.clone(), attempt: job.number, lease: config.lease };
+        match dedup.claims.claim(request).await {
+            Some(Claim::Granted(fence)) => {
+                let held = Some(Held { key, fence });
+                self.hand.set_held(job.key, held.clone());
+                Stage::Handle(Ticket { held, probe })
+            }
+            Some(Claim::Done) => Stage::Skip(Skip::Duplicate),
+            Some(Claim::Superseded) => Stage::Skip(Skip::Superseded),
+            Some(Claim::Held(rest)) => Stage::Park(self.clock.instant() + rest),
+            None => {
+                self.metrics.dedup_failures.increment(1);
+                match config.on_store_failure {
+                    StoreFailure::Pause => Stage::Park(self.clock.instant() + STORE_BACKOFF),
+                    StoreFailure::Pass => Stage::Handle(Ticket { held: None, probe }),
+                }
+            }
+        }
+    }
+}
+
+/// The id under which a message is handled: its own, or one made from its position. Without either
+/// it is random, and differs in each delivery.
+pub(super) fn id_of(delivery: &Delivery, channel: &str, now: Timestamp) -> MessageId {
+    if let Some(id) = delivery.message.id() {
+        return id.clone();
+    }
+    match delivery.position {
+        Some(p) => MessageId::derived(&[
+            channel.as_bytes(),
+            &p.partition.to_be_bytes(),
+            &p.offset.to_be_bytes(),
+        ]),
+        None => MessageId::generate(now),
+    }
+}

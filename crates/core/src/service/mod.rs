@@ -1,0 +1,22 @@
+//! What an application brings: its state, and handlers for the messages of its consumers.
+
+mod context;
+mod endpoint;
+mod handler_error;
+mod hooks;
+mod input;
+mod middleware;
+#[allow(clippy::module_inception)]
+mod service;
+
+pub use context::Context;
+pub use handler_error::{HandlerError, ResultExt};
+pub use hooks::{DeadLettered, Retried};
+pub use input::Input;
+pub use middleware::{Call, Middleware, Next};
+pub use service::Service;
+
+pub(crate) use context::{Attempt, Output, OutputChannel};
+pub(crate) use endpoint::{AttemptFuture, BatchEndpoint, Endpoint, Gathering};
+pub(crate) use hooks::Hooks;
+pub(crate) use service::{Binding, Identity};

@@ -68,3 +68,20 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+impl RetryPolicy {
+    /// The longest that a delayed retry can wait; zero when there is none.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        let Some(last) = self.delayed.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let longest = match (self.jitter, self.backoff) {
+            (Jitter::Decorrelated, _) => self.max,
+            (_, Backoff::Constant) => self.base,
+            (_, Backoff::Linear) => self.base.saturating_mul(self.delayed),
+            (_, Backoff::Exponential) => self.base.saturating_mul(2u32.saturating_pow(last)),
+        };
+        longest.min(self.max)
+    }
+}

@@ -59,7 +59,9 @@ impl ConfigBuilder {
     ///
     /// `__` separates the levels of a key: `POLYMQ_CONSUMERS__MAILER__RETRY__DELAYED=3`. Letters
     /// are lowercased, and `_` stands for `-` in names. Text is taken as it is; numbers, booleans,
-    /// lists and whole tables are written as in TOML.
+    /// lists and whole tables are written as in TOML. In an adapter's table, what reads as TOML is
+    /// TOML: there, text that looks like a number is quoted. A variable that fits no key is a
+    /// problem.
     #[must_use]
     pub fn env(mut self) -> Self {
         for (name, value) in std::env::vars_os() {

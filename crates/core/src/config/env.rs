@@ -123,9 +123,9 @@ fn value(text: String, shape: Shape, origin: &Origin) -> Option<Value> {
         Shape::Text => Some(Value::Text(text)),
         Shape::Texts if !text.trim_start().starts_with('[') => Some(Value::Text(text)),
         Shape::Texts | Shape::Scalar | Shape::Open => {
-            Some(Value::parse(&text, origin).unwrap_or(Value::Text(text)))
+            Some(Value::parse(text.trim(), origin).unwrap_or(Value::Text(text)))
         }
-        Shape::Table(_) | Shape::Named(_) => match Value::parse(&text, origin) {
+        Shape::Table(_) | Shape::Named(_) => match Value::parse(text.trim(), origin) {
             Some(value @ Value::Table(_)) => Some(value),
             _ => None,
         },

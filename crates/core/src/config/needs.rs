@@ -69,7 +69,7 @@ impl Check<'_> {
             let limit = HumanDuration(limit);
             self.problem(
                 path("retention"),
-                format!("keeps messages for at most {limit}"),
+                &format!("keeps messages for at most {limit}"),
                 format!("set retention = \"{limit}\" or less"),
             );
         }
@@ -99,7 +99,7 @@ impl Check<'_> {
             let limit = HumanDuration(limit);
             self.problem(
                 path("max_lease"),
-                format!("holds a message for at most {limit}"),
+                &format!("holds a message for at most {limit}"),
                 format!("set max_lease = \"{limit}\" or less"),
             );
         }
@@ -123,11 +123,11 @@ impl Check<'_> {
             return true;
         };
         let message = format!("has no {capability}: {}", denial.reason);
-        self.problem(path, message, denial.fix);
+        self.problem(path, &message, denial.fix);
         false
     }
 
-    fn problem(&mut self, path: String, what: String, fix: String) {
+    fn problem(&mut self, path: String, what: &str, fix: String) {
         let message = format!("{} (broker `{}`) {what}", self.info.product, self.broker);
         self.problems.push(self.config.problem(path, message, fix));
     }

@@ -191,6 +191,12 @@ impl Findings {
         self.problems.push(self.origins.problem(path, message, fix));
     }
 
+    /// Notes an error as a problem; its help is the fix.
+    pub(super) fn refuse(&mut self, path: impl Into<String>, error: &Error) {
+        let fix = error.help().unwrap_or_default();
+        self.problem(path, error.message(), fix);
+    }
+
     pub(super) fn warning(
         &mut self,
         path: impl Into<String>,

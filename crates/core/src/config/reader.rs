@@ -1,15 +1,17 @@
 //! Reads one table with typed getters; what is wrong is noted, and reading goes on.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::keys::{Adapters, Section, Shape};
+use super::keys::{Adapters, ROOT, Section, Shape};
 use super::problem::{Findings, unknown};
 use super::settings::Settings;
 use super::tree::{Node, Table, Value};
 use super::units::{ByteSize, HumanDuration};
 use crate::Error;
+use crate::broker::Adapter;
 
 /// One table, the keys that it may have, and where findings go.
 ///
@@ -105,16 +107,16 @@ impl<'a> Reader<'a> {
         key: &str,
         expects: &str,
     ) -> Option<T> {
-        let text = self.get(key, expects, text_of)?;
-        self.accept(key, text.parse())
+        let parsed = self.get(key, expects, text_of)?.parse();
+        let path = self.path_of(key);
+        parsed
+            .map_err(|error| self.findings.refuse(path, &error))
+            .ok()
     }
 
-    fn accept<T>(&mut self, key: &str, result: Result<T, Error>) -> Option<T> {
-        result
-            .map_err(|error| {
-                let fix = error.help().unwrap_or_default().to_owned();
-                self.problem(key, error.message().to_owned(), fix);
-            })
+    /// The table's own name, which its user chose.
+    pub(super) fn own_name<T>(&mut self, name: Result<T, Error>) -> Option<T> {
+        name.map_err(|error| self.findings.refuse(self.path.clone(), &error))
             .ok()
     }
 
@@ -140,8 +142,7 @@ impl<'a> Reader<'a> {
     pub(super) fn share(&mut self, key: &str) -> Option<f64> {
         let share = self.get(key, "a fraction", |value| match value {
             Value::Float(share) => Some(*share),
-            Value::Integer(1) => Some(1.0),
-            Value::Integer(0) => Some(0.0),
+            Value::Integer(share) => Some(*share as f64),
             _ => None,
         })?;
         if share > 0.0 && share <= 1.0 {
@@ -235,9 +236,9 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    /// The tables under `key`, by their names.
+    /// The tables under a key of the top level, by their names.
     pub(super) fn tables(&mut self, key: &str, mut each: impl FnMut(&str, Reader<'_>)) {
-        let Some(Shape::Named(section)) = super::keys::ROOT.shape(key) else {
+        let Some(Shape::Named(section)) = ROOT.shape(key) else {
             return;
         };
         let Some(tables) = self.get(key, "a table", table_of) else {
@@ -279,9 +280,9 @@ impl<'a> Reader<'a> {
     /// The adapters' own tables, by adapter; `check` looks at those whose adapter is there.
     pub(super) fn adapter_tables(
         &mut self,
-        check: impl Fn(&dyn crate::broker::Adapter, &Settings) -> Result<(), Vec<Error>>,
-    ) -> std::collections::BTreeMap<String, Settings> {
-        let mut tables = std::collections::BTreeMap::new();
+        check: impl Fn(&dyn Adapter, &Settings) -> Result<(), Vec<Error>>,
+    ) -> BTreeMap<String, Settings> {
+        let mut tables = BTreeMap::new();
         for name in self.adapters.names_in(self.table) {
             let Some(table) = self.get(name, "a table", table_of) else {
                 continue;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{ChannelConfig, Config, ConsumerConfig};
 use crate::broker::{ChannelKind, ChannelSpec, GroupSpec, Topology};
 use crate::model::GroupName;
@@ -50,9 +52,9 @@ impl Config {
 
 /// Adds what a consumer asks of its group. On an ordered channel its delays pass in the process.
 fn join(group: &mut GroupSpec, consumer: &ConsumerConfig, ordered: bool) {
-    group.start = consumer.start.clone();
+    group.start = consumer.start;
     let longest = if ordered {
-        Some(std::time::Duration::ZERO)
+        Some(Duration::ZERO)
     } else {
         Some(consumer.retry.longest_delay())
     };

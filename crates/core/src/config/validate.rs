@@ -1,7 +1,7 @@
-//! What must hold between tables: names that are used exist, dead letters have a place, consumers
+//! What must hold between tables: groups have a name, dead letters have a place, consumers
 //! of one group agree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Findings, unknown};
 use super::{ChannelConfig, Config, ConsumerConfig};
@@ -15,43 +15,11 @@ pub(super) fn run(config: &mut Config, declared: &BTreeSet<String>, findings: &m
     let consumers: Vec<_> = config.consumers.values().cloned().collect();
     for consumer in &consumers {
         let path = format!("consumers.{}", consumer.name);
-        known_channel(
-            &consumer.channel,
-            format!("{path}.channel"),
-            declared,
-            findings,
-        );
-        for (i, output) in consumer.outputs.iter().enumerate() {
-            let path = if findings.origins.contains(&format!("{path}.outputs[{i}]")) {
-                format!("{path}.outputs[{i}]")
-            } else {
-                format!("{path}.outputs")
-            };
-            known_channel(output, path, declared, findings);
-        }
         group(config, consumer, &path, findings);
         store(config, consumer, &path, findings);
         dead_letter(config, consumer, &path, declared, findings);
     }
     agreement(config, findings);
-}
-
-fn known_channel(
-    name: &ChannelName,
-    path: String,
-    declared: &BTreeSet<String>,
-    findings: &mut Findings,
-) {
-    if !declared.contains(name.as_str()) {
-        let what = format!("no channel is called `{name}`");
-        let (message, fix) = unknown(&what, name.as_str(), declared.iter().map(String::as_str));
-        let fix = if declared.is_empty() {
-            format!("declare it: [channels.{name}]")
-        } else {
-            fix
-        };
-        findings.problem(path, message, fix);
-    }
 }
 
 /// A queue has one group, which carries its name.
@@ -67,6 +35,11 @@ fn group(config: &mut Config, consumer: &ConsumerConfig, path: &str, findings: &
     if findings.origins.contains(&key) && consumer.group != only {
         let message = format!("the queue `{only}` has one group, which carries its name");
         findings.problem(key, message, "remove `group`, or make the channel a topic");
+    }
+    let key = format!("{path}.start");
+    if findings.origins.contains(&key) {
+        let message = "a queue has no start: its consumers share what is there";
+        findings.warning(key, message, "remove `start`, or make the channel a topic");
     }
     if let Some(consumer) = config.consumers.get_mut(&consumer.name) {
         consumer.group = only;
@@ -178,7 +151,7 @@ fn implied(name: &ChannelName, broker: &str) -> ChannelConfig {
         retention: None,
         max_bytes: None,
         replicas: None,
-        settings: std::collections::BTreeMap::new(),
+        settings: BTreeMap::new(),
     }
 }
 

@@ -11,18 +11,13 @@ use crate::model::check_name;
 
 /// Reads a broker's table; `None` when its URLs are wrong.
 pub(super) fn read(name: &str, mut r: Reader<'_>, strict: bool) -> Option<BrokerConfig> {
-    let valid = check_name("broker", name);
-    if let Err(error) = &valid {
-        let path = r.path.clone();
-        let fix = error.help().unwrap_or_default();
-        r.findings.problem(path, error.message().to_owned(), fix);
-    }
+    let valid = r.own_name(check_name("broker", name));
     r.require("url", "add url = \"memory://\", or another broker's");
     let username = r.text("username");
     let urls = urls(&mut r, username, strict);
     let password = password(&mut r);
     let settings = r.adapter_tables(|adapter, settings| adapter.check_broker(settings));
-    valid.ok()?;
+    valid?;
     let urls = urls?;
     Some(BrokerConfig {
         name: name.to_owned(),
@@ -78,7 +73,8 @@ fn urls(r: &mut Reader<'_>, username: Option<&str>, strict: bool) -> Option<Vec<
 
 /// The text is not quoted in problems: it may hold a password.
 fn parse(r: &mut Reader<'_>, path: &str, text: &str) -> Option<Url> {
-    let fix = "write scheme://user:password@host:port, with special characters percent-encoded";
+    let fix = "write scheme://user:password@host:port, with special characters percent-encoded, \
+               and several hosts as a list of URLs";
     let problem = match Url::parse(text) {
         Ok(url) if text.contains("://") => return Some(url),
         Ok(_) => "not a URL: `://` is missing".to_owned(),

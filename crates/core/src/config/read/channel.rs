@@ -6,12 +6,7 @@ use crate::model::ChannelName;
 
 /// Reads a channel's table; `None` when its name, kind or broker is wrong.
 pub(super) fn read(name: &str, mut r: Reader<'_>, brokers: &[String]) -> Option<ChannelConfig> {
-    let name = name.parse::<ChannelName>();
-    if let Err(error) = &name {
-        let path = r.path.clone();
-        let fix = error.help().unwrap_or_default();
-        r.findings.problem(path, error.message().to_owned(), fix);
-    }
+    let name = r.own_name(name.parse::<ChannelName>());
     r.require("kind", "add kind = \"queue\" or kind = \"topic\"");
     let kind = r.choice("kind", &KINDS);
     let broker = broker(&mut r, brokers);
@@ -30,7 +25,7 @@ pub(super) fn read(name: &str, mut r: Reader<'_>, brokers: &[String]) -> Option<
     let replicas = r.integer("replicas", 1..=100);
     let settings = r.adapter_tables(|adapter, settings| adapter.check_channel(settings));
     Some(ChannelConfig {
-        name: name.ok()?,
+        name: name?,
         kind: kind?,
         role: ChannelRole::Application,
         broker: broker?,

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use crate::broker::StartPosition;
 use crate::config::keys;
+use crate::config::problem::{Findings, unknown};
 use crate::config::reader::Reader;
 use crate::config::{
     AckMode, BatchConfig, BreakerConfig, ConsumerConfig, DedupConfig, ExpiredPolicy, StoreFailure,
@@ -11,23 +14,24 @@ use crate::{Error, Timestamp};
 const MAX_CONCURRENCY: i64 = 65_536;
 const MAX_PREFETCH: i64 = 1_000_000;
 
-/// Reads a consumer's table; `None` when what identifies it is wrong.
-pub(super) fn read(name: &str, mut r: Reader<'_>) -> Option<ConsumerConfig> {
-    let name = name.parse::<ConsumerName>();
+/// Reads a consumer's table; `None` when what identifies it is wrong. `declared` holds the channels
+/// that have a table, also those whose table is wrong.
+pub(super) fn read(
+    name: &str,
+    mut r: Reader<'_>,
+    declared: &BTreeSet<String>,
+) -> Option<ConsumerConfig> {
+    let name = r.own_name(name.parse::<ConsumerName>());
     r.require("channel", "name the channel that it consumes");
     let channel = r.parsed::<ChannelName>("channel", "a channel's name");
-    let dead_letter = dead_letter(&mut r, name.as_ref().ok());
+    if let Some(channel) = &channel {
+        let path = r.path_of("channel");
+        known_channel(channel, path, declared, r.findings);
+    }
+    let dead_letter = dead_letter(&mut r, name.as_ref());
     let group = r.parsed::<GroupName>("group", "a group's name");
-    let outputs = outputs(&mut r);
-    let name = match name {
-        Ok(name) => name,
-        Err(error) => {
-            let path = r.path.clone();
-            let fix = error.help().unwrap_or_default().to_owned();
-            r.findings.problem(path, error.message().to_owned(), fix);
-            return None;
-        }
-    };
+    let outputs = outputs(&mut r, channel.as_ref(), declared);
+    let name = name?;
     let group = group.unwrap_or_else(|| GroupName::from(&name));
     let mut c = ConsumerConfig::new(name, channel?, group, dead_letter?);
     c.outputs = outputs;
@@ -57,17 +61,43 @@ fn dead_letter(r: &mut Reader<'_>, consumer: Option<&ConsumerName>) -> Option<Ch
     default.ok()
 }
 
-fn outputs(r: &mut Reader<'_>) -> Vec<ChannelName> {
-    let texts = r.texts("outputs").unwrap_or_default();
-    let names = texts.into_iter().filter_map(|(path, text)| {
-        let name = text.parse::<ChannelName>();
-        name.map_err(|error| {
-            let fix = error.help().unwrap_or_default().to_owned();
-            r.findings.problem(path, error.message().to_owned(), fix);
-        })
-        .ok()
-    });
-    names.collect()
+fn outputs(
+    r: &mut Reader<'_>,
+    channel: Option<&ChannelName>,
+    declared: &BTreeSet<String>,
+) -> Vec<ChannelName> {
+    let mut names = Vec::new();
+    for (path, text) in r.texts("outputs").unwrap_or_default() {
+        match text.parse::<ChannelName>() {
+            Ok(name) if channel == Some(&name) => {
+                let message = format!("`{name}` is the channel that the consumer consumes");
+                r.findings.problem(path, message, "name another channel");
+            }
+            Ok(name) => {
+                known_channel(&name, path, declared, r.findings);
+                names.push(name);
+            }
+            Err(error) => r.findings.refuse(path, &error),
+        }
+    }
+    names
+}
+
+fn known_channel(
+    name: &ChannelName,
+    path: String,
+    declared: &BTreeSet<String>,
+    findings: &mut Findings,
+) {
+    if declared.contains(name.as_str()) {
+        return;
+    }
+    let what = format!("no channel is called `{name}`");
+    let (message, mut fix) = unknown(&what, name.as_str(), declared.iter().map(String::as_str));
+    if declared.is_empty() {
+        fix = format!("declare it: [channels.{name}]");
+    }
+    findings.problem(path, message, fix);
 }
 
 fn limits(r: &mut Reader<'_>, c: &mut ConsumerConfig) {
@@ -84,6 +114,9 @@ fn limits(r: &mut Reader<'_>, c: &mut ConsumerConfig) {
             c.prefetch, c.concurrency
         );
         r.problem("prefetch", message, "raise it, or lower `concurrency`");
+    }
+    if !r.has("batch") {
+        c.batch.max = c.batch.max.min(c.prefetch);
     }
     if c.prefetch < c.batch.max {
         let message = format!(

@@ -46,7 +46,7 @@ pub(in crate::config) fn read(
         }
     });
     r.tables("consumers", |name, r| {
-        if let Some(consumer) = consumer::read(name, r) {
+        if let Some(consumer) = consumer::read(name, r, &channel_names) {
             config.consumers.insert(consumer.name.clone(), consumer);
         }
     });

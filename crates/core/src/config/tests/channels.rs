@@ -104,13 +104,7 @@ fn the_topology_holds_the_groups_of_the_consumers_and_their_longest_delay() {
     let groups: Vec<_> = topology.channels[..3]
         .iter()
         .flat_map(|c| &c.groups)
-        .map(|g| {
-            (
-                g.name.as_str(),
-                g.start.clone(),
-                g.max_delay.map(|d| d.as_secs()),
-            )
-        })
+        .map(|g| (g.name.as_str(), g.start, g.max_delay.map(|d| d.as_secs())))
         .collect();
     assert_eq!(
         groups,

@@ -168,6 +168,46 @@ fn a_consumer_whose_default_dead_letter_channel_has_too_long_a_name_must_name_on
 fn a_consumer_without_a_channel_is_refused() {
     assert_eq!(
         problems("[consumers.c]\noutputs = 'nowhere'"),
-        ["p.toml:3:12: consumers.c.channel: missing; fix: name the channel that it consumes"]
+        [
+            "p.toml:3:12: consumers.c.channel: missing; fix: name the channel that it consumes",
+            "p.toml:4:1: consumers.c.outputs: no channel is called `nowhere`; fix: declare it: \
+             [channels.nowhere]",
+        ]
+    );
+}
+
+#[test]
+fn an_output_is_a_declared_channel_and_not_the_consumers_own() {
+    assert_eq!(
+        wrong("outputs = ['A', 't', 'nowhere']"),
+        [
+            "p.toml:9:12: consumers.c.outputs[0]: the channel name `A` does not start with a \
+             lowercase letter; fix: names match [a-z][a-z0-9-]* and are at most 48 characters long",
+            "p.toml:9:17: consumers.c.outputs[1]: `t` is the channel that the consumer consumes; \
+             fix: name another channel",
+            "p.toml:9:22: consumers.c.outputs[2]: no channel is called `nowhere`; fix: use one of \
+             q, t",
+        ]
+    );
+}
+
+#[test]
+fn a_small_prefetch_is_fine_without_a_batch_table() {
+    let c = consumer("concurrency = 10\nprefetch = 50");
+    assert_eq!((c.prefetch, c.batch.max), (50, 50));
+    assert_eq!(consumer("concurrency = 1000").prefetch, 2000);
+}
+
+#[test]
+fn a_start_on_a_queue_is_warned_about() {
+    let config = good(&format!(
+        "{QUEUE}[consumers.c]\nchannel = 'q'\nstart = 'earliest'"
+    ));
+    assert_eq!(
+        warnings(&config),
+        [
+            "p.toml:9:1: consumers.c.start: a queue has no start: its consumers share what is \
+             there; fix: remove `start`, or make the channel a topic"
+        ]
     );
 }

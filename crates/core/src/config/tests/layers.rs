@@ -1,6 +1,8 @@
 use super::*;
 
 const SERVICE: &str = "\
+[channels.receipts]
+kind = 'queue'
 [channels.orders-eu]
 kind = 'topic'
 [consumers.mail-er]
@@ -31,7 +33,7 @@ fn the_environment_overrides_the_file_and_code_overrides_both() {
         .vars([
             ("POLYMQ_CONSUMERS__MAIL_ER__TIMEOUT", "6s"),
             ("POLYMQ_CONSUMERS__MAIL_ER__RETRY__DELAYED", "9"),
-            ("POLYMQ_CONSUMERS__MAIL_ER__OUTPUTS", "orders-eu"),
+            ("POLYMQ_CONSUMERS__MAIL_ER__OUTPUTS", "receipts"),
         ])
         .build()
         .unwrap();
@@ -39,7 +41,7 @@ fn the_environment_overrides_the_file_and_code_overrides_both() {
     assert_eq!(consumer.timeout, Duration::from_secs(7));
     assert_eq!(consumer.retry.delayed, 9);
     assert_eq!(consumer.retry.base, Duration::from_secs(2));
-    assert_eq!(consumer.outputs, [ChannelName::new("orders-eu").unwrap()]);
+    assert_eq!(consumer.outputs, [ChannelName::new("receipts").unwrap()]);
     assert_eq!(
         config.locate("consumers.mail-er.retry.delayed").to_string(),
         "environment variable POLYMQ_CONSUMERS__MAIL_ER__RETRY__DELAYED"
@@ -71,13 +73,18 @@ fn a_whole_service_can_come_from_the_environment() {
                 "POLYMQ_CHANNELS__NEW_ORDERS",
                 "{ kind = 'topic', order_by = 'key' }",
             ),
-            ("POLYMQ_CHANNELS__NEW_ORDERS__PARTITIONS", "3"),
+            ("POLYMQ_CHANNELS__NEW_ORDERS__PARTITIONS", " 3\n"),
+            ("POLYMQ_CHANNELS__NEW_ORDERS__MAX_BYTES", "64MiB"),
+            ("POLYMQ_CHANNELS__NEW_ORDERS__KAFKA__TOPIC", "legacy.Orders"),
             ("POLYMQ_CONSUMERS__BILLING__CHANNEL", "new-orders"),
             ("POLYMQ_CONSUMERS__BILLING__RETRY__LIMITS__TIMEOUT", "2"),
         ])
         .build()
         .unwrap();
-    assert_eq!(config.channels["new-orders"].partitions, 3);
+    let channel = &config.channels["new-orders"];
+    assert_eq!((channel.partitions, channel.max_bytes), (3, Some(64 << 20)));
+    let kafka = Settings::from_toml("topic = 'legacy.Orders'").unwrap();
+    assert_eq!(channel.settings["kafka"], kafka);
     assert_eq!(config.consumers["billing"].retry.limits["timeout"], 2);
 }
 

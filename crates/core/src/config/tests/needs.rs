@@ -84,10 +84,11 @@ fn each_need_has_its_key() {
 #[test]
 fn quantities_above_the_brokers_limits_are_reported() {
     let found = check(SERVICE, |_| {
-        let mut limits = Limits::default();
-        limits.max_retention = Some(Duration::from_secs(4 * 86_400));
-        limits.max_lease = Some(Duration::from_secs(12 * 3600));
-        everything().with_limits(limits)
+        everything().with_limits(Limits {
+            max_retention: Some(Duration::from_secs(4 * 86_400)),
+            max_lease: Some(Duration::from_secs(12 * 3600)),
+            ..Limits::default()
+        })
     });
     assert_eq!(
         found,

@@ -19,7 +19,7 @@ pub struct BrokerConfig {
     pub urls: Vec<SecretString>,
     /// The scheme of the URLs.
     pub scheme: String,
-    /// Secrets from elsewhere.
+    /// `password`, or `password_file`, which is read again each time.
     pub credentials: Arc<dyn Credentials>,
     /// The adapters' own tables, by adapter.
     pub settings: BTreeMap<String, Settings>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::keys::Adapters;
 use super::problem::{Findings, Origin, Problem};
-use super::tree::{self, Node, Table, Value};
-use super::{Config, ConfigErrors, env, read};
+use super::tree::{self, Node, Table};
+use super::{Config, ConfigErrors, Setting, env, read};
 use crate::broker::Adapter;
 use crate::{Error, Result};
 
@@ -198,62 +198,5 @@ impl fmt::Debug for ConfigBuilder {
             .field("files", &self.files.len())
             .field("adapters", &self.adapters)
             .finish_non_exhaustive()
-    }
-}
-
-/// A value for [`ConfigBuilder::set`]: text, a number, a boolean or a list of them.
-#[derive(Clone)]
-pub struct Setting(Value);
-
-impl fmt::Debug for Setting {
-    /// Says the sort of value only: it may be a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.describe())
-    }
-}
-
-impl From<&str> for Setting {
-    fn from(text: &str) -> Self {
-        Self(Value::Text(text.to_owned()))
-    }
-}
-
-impl From<String> for Setting {
-    fn from(text: String) -> Self {
-        Self(Value::Text(text))
-    }
-}
-
-impl From<i32> for Setting {
-    fn from(number: i32) -> Self {
-        Self(Value::Integer(number.into()))
-    }
-}
-
-impl From<i64> for Setting {
-    fn from(number: i64) -> Self {
-        Self(Value::Integer(number))
-    }
-}
-
-impl From<f64> for Setting {
-    fn from(number: f64) -> Self {
-        Self(Value::Float(number))
-    }
-}
-
-impl From<bool> for Setting {
-    fn from(flag: bool) -> Self {
-        Self(Value::Bool(flag))
-    }
-}
-
-impl<T: Into<Setting>> From<Vec<T>> for Setting {
-    fn from(elements: Vec<T>) -> Self {
-        let nodes = elements.into_iter().map(|element| Node {
-            value: element.into().0,
-            origin: Origin::Code,
-        });
-        Self(Value::List(nodes.collect()))
     }
 }

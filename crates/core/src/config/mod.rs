@@ -36,6 +36,7 @@ mod reader;
 mod retry;
 mod secret;
 mod security;
+mod setting;
 mod settings;
 mod topology;
 mod tree;
@@ -51,7 +52,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use broker::BrokerConfig;
-pub use builder::{ConfigBuilder, Setting};
+pub use builder::ConfigBuilder;
 pub use channel::ChannelConfig;
 pub use consumer::{
     AckMode, BatchConfig, BreakerConfig, ConsumerConfig, DedupConfig, ExpiredPolicy, StoreFailure,
@@ -61,6 +62,7 @@ pub use needs::check_needs;
 pub use problem::{ConfigErrors, Origin, Problem};
 pub use publish::{PublishConfig, WhenFull};
 pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use setting::Setting;
 pub use settings::Settings;
 pub use units::{ByteSize, HumanDuration};
 

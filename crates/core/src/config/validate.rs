@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Findings, unknown};
 use super::{ChannelConfig, Config, ConsumerConfig};
-use crate::broker::{ChannelKind, ChannelRole, DEFAULT_PARTITIONS};
+use crate::broker::{ChannelKind, ChannelRole, DEFAULT_PARTITIONS, StartPosition};
 use crate::model::{ChannelName, GroupName};
 
 /// Checks the configuration as a whole and adds the dead-letter channels that it implies.
@@ -43,6 +43,7 @@ fn group(config: &mut Config, consumer: &ConsumerConfig, path: &str, findings: &
     }
     if let Some(consumer) = config.consumers.get_mut(&consumer.name) {
         consumer.group = only;
+        consumer.start = StartPosition::Latest;
     }
 }
 

@@ -31,9 +31,13 @@ pub(super) fn read(
     let dead_letter = dead_letter(&mut r, name.as_ref());
     let group = r.parsed::<GroupName>("group", "a group's name");
     let outputs = outputs(&mut r, channel.as_ref(), declared);
-    let name = name?;
+    let complete = name.is_some() && channel.is_some() && dead_letter.is_some();
+    // Stand-ins, so that the rest of the table is checked all the same.
+    let name = name.or_else(|| ConsumerName::new("unnamed").ok())?;
+    let channel = channel.or_else(|| ChannelName::new("unnamed").ok())?;
+    let dead_letter = dead_letter.unwrap_or_else(|| channel.clone());
     let group = group.unwrap_or_else(|| GroupName::from(&name));
-    let mut c = ConsumerConfig::new(name, channel?, group, dead_letter?);
+    let mut c = ConsumerConfig::new(name, channel, group, dead_letter);
     c.outputs = outputs;
     limits(&mut r, &mut c);
     policies(&mut r, &mut c);
@@ -46,7 +50,7 @@ pub(super) fn read(
         let message = "deduplication commits after handling, but `ack = \"before\"` acks earlier";
         r.problem("dedup", message, "remove `dedup`, or use ack = \"after\"");
     }
-    Some(c)
+    complete.then_some(c)
 }
 
 fn dead_letter(r: &mut Reader<'_>, consumer: Option<&ConsumerName>) -> Option<ChannelName> {

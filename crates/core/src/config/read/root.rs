@@ -51,6 +51,7 @@ pub(in crate::config) fn read(
         }
     });
     validate::run(&mut config, &channel_names, &mut findings);
+    findings.warnings.sort_by(|a, b| a.origin.cmp(&b.origin));
     config.warnings = findings.warnings;
     match ConfigErrors::from_problems(findings.problems) {
         None => Ok(config),

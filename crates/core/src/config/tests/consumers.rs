@@ -165,13 +165,14 @@ fn a_consumer_whose_default_dead_letter_channel_has_too_long_a_name_must_name_on
 }
 
 #[test]
-fn a_consumer_without_a_channel_is_refused() {
+fn the_rest_of_a_consumer_without_a_channel_is_checked_all_the_same() {
     assert_eq!(
-        problems("[consumers.c]\noutputs = 'nowhere'"),
+        problems("[consumers.c]\noutputs = 'nowhere'\nretry.delayed = -1"),
         [
             "p.toml:3:12: consumers.c.channel: missing; fix: name the channel that it consumes",
             "p.toml:4:1: consumers.c.outputs: no channel is called `nowhere`; fix: declare it: \
              [channels.nowhere]",
+            "p.toml:5:7: consumers.c.retry.delayed: -1 is out of range; fix: use 0 to 10000",
         ]
     );
 }

@@ -128,12 +128,18 @@ breaker = { failure_rate = 1.5 }
 
 #[test]
 fn a_syntax_error_names_its_place_and_does_not_quote_the_line() {
-    let text = "[broker]\nurl = 'amqp://u:hunter2@h\n";
-    let found = all_problems(text);
-    assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("p.toml:2:"), "{}", found[0]);
-    assert!(found[0].contains("not valid TOML"), "{}", found[0]);
-    assert!(!found[0].contains("hunter2"), "{}", found[0]);
+    for line in [
+        "url = 'amqp://u:hunter2@h",
+        "url = amqp://u:hunter2@h",
+        "password = hunter2",
+        "password = \"\\hunter2\"",
+        "hunter2",
+    ] {
+        let found = all_problems(&format!("[broker]\n{line}\n"));
+        assert!(found[0].starts_with("p.toml:2:"), "{found:?}");
+        assert!(found[0].contains(": not valid TOML: "), "{found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    }
 }
 
 #[test]
@@ -186,4 +192,47 @@ fn a_key_is_located_and_so_is_one_that_was_not_given() {
             .to_string(),
         "p.toml:6:1: consumers.c.channel: no; fix: yes"
     );
+}
+
+#[test]
+fn the_documented_example_is_a_good_configuration() {
+    let text = r#"
+namespace = "prod"
+
+[broker]
+url = "amqp://guest:guest@localhost:5672/%2f"
+
+[channels.orders]
+kind = "topic"
+order_by = "key"
+partitions = 12
+retention = "7d"
+replicas = 3
+  [channels.orders.kafka]
+  topic = "legacy.Orders"
+
+[channels.emails]
+kind = "queue"
+
+[channels.receipts]
+kind = "queue"
+
+[consumers.mailer]
+channel = "emails"
+outputs = ["receipts"]
+concurrency = 32
+prefetch = 256
+timeout = "30s"
+retry = { immediate = 2, delayed = 5, backoff = "exponential", base = "1s", max = "5m", jitter = "full", max_elapsed = "1h" }
+dead_letter = "emails-dead"
+dedup = { store = "memory", window = "24h", on_store_failure = "pause" }
+breaker = { failure_rate = 0.5, minimum = 20, window = "10s", open = "30s" }
+"#;
+    let config = Config::builder().text("p.toml", text).build().unwrap();
+    assert_eq!(config.namespace, "prod");
+    assert_eq!(config.consumers["mailer"].dead_letter, "emails-dead");
+    assert_eq!(config.channels.len(), 4);
+    let addresses = config.brokers["default"].addresses();
+    assert_eq!(addresses, ["amqp://localhost:5672"]);
+    assert_eq!(config.warnings.len(), 1, "the store in memory");
 }

@@ -19,13 +19,13 @@ pub struct ChannelConfig {
     pub broker: String,
     /// `order_by = "key"`.
     pub ordered: bool,
-    /// Partitions of an ordered channel.
+    /// Partitions of an ordered channel; 12 unless set.
     pub partitions: u32,
-    /// The least time that unhandled messages are kept.
+    /// The least time that unhandled messages are kept; `None`: for ever.
     pub retention: Option<Duration>,
-    /// The most that it holds.
+    /// The most that it holds, in bytes; `None`: no limit.
     pub max_bytes: Option<u64>,
-    /// Copies on several nodes.
+    /// On how many nodes it is kept; `None`: the broker's default.
     pub replicas: Option<u32>,
     /// The adapters' own tables, by adapter.
     pub settings: BTreeMap<String, Settings>,

@@ -125,19 +125,20 @@ pub struct ConsumerConfig {
     pub channel: ChannelName,
     /// Its group: of a topic, `group` or the consumer's name; of a queue, the queue's name.
     pub group: GroupName,
-    /// The channels that its handlers publish to.
+    /// The channels that its handlers publish to: none unless set, and never its own.
     pub outputs: Vec<ChannelName>,
-    /// How many handlers run at once.
+    /// How many handlers run at once; 32 unless set.
     pub concurrency: usize,
-    /// How many messages are in hand at once.
+    /// How many messages are in hand at once: at least `concurrency` and `batch.max`. Unless set,
+    /// 256 or twice the concurrency, whichever is more.
     pub prefetch: usize,
-    /// How long one attempt may take.
+    /// How long one attempt may take; 30 s unless set, and at most `max_lease`.
     pub timeout: Duration,
-    /// How long a message's lease is extended before it is reported as stuck.
+    /// How long a message's lease is extended before it is reported as stuck; 1 h unless set.
     pub max_lease: Duration,
     /// What follows a failure.
     pub retry: RetryPolicy,
-    /// Where messages go that cannot be handled.
+    /// Where messages go that cannot be handled: a queue, `NAME-dead` unless set.
     pub dead_letter: ChannelName,
     /// Deduplication, if any.
     pub dedup: Option<DedupConfig>,
@@ -150,9 +151,9 @@ pub struct ConsumerConfig {
     /// What happens to expired messages.
     pub expired: ExpiredPolicy,
     /// How often one message may be handed out without an end before it is dead-lettered as a
-    /// crash loop.
+    /// crash loop; 20 unless set.
     pub max_deliveries: u32,
-    /// Where a group starts that the broker does not know yet.
+    /// Where a topic's group starts that the broker does not know yet.
     pub start: StartPosition,
     /// For batch handlers.
     pub batch: BatchConfig,

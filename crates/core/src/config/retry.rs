@@ -68,3 +68,46 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+impl RetryPolicy {
+    /// The longest that a delayed retry can wait; zero when there is none.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        let Some(last) = self.delayed.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let longest = match (self.jitter, self.backoff) {
+            (Jitter::Decorrelated, _) => self.max,
+            (_, Backoff::Constant) => self.base,
+            (_, Backoff::Linear) => self.base.saturating_mul(self.delayed),
+            (_, Backoff::Exponential) => self.base.saturating_mul(2u32.saturating_pow(last)),
+        };
+        longest.min(self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_delay_follows_the_backoff_up_to_the_cap() {
+        let longest = |backoff, jitter, delayed| {
+            let base = Duration::from_secs(2);
+            let policy = RetryPolicy {
+                backoff,
+                jitter,
+                delayed,
+                base,
+                ..RetryPolicy::default()
+            };
+            policy.longest_delay().as_secs()
+        };
+        assert_eq!(longest(Backoff::Constant, Jitter::Full, 9), 2);
+        assert_eq!(longest(Backoff::Linear, Jitter::None, 3), 6);
+        assert_eq!(longest(Backoff::Exponential, Jitter::Equal, 4), 16);
+        assert_eq!(longest(Backoff::Exponential, Jitter::Full, 10_000), 300);
+        assert_eq!(longest(Backoff::Constant, Jitter::Decorrelated, 2), 300);
+        assert_eq!(longest(Backoff::Exponential, Jitter::Full, 0), 0);
+    }
+}

@@ -13,6 +13,7 @@ pub use delivery::{Delivery, Origin, Position};
 pub use headers::{Headers, RESERVED_PREFIX};
 pub use id::MessageId;
 pub use message::Message;
+pub(crate) use name::check as check_name;
 pub use name::{ChannelName, ConsumerName, GroupName, MAX_NAME_LEN, Namespace};
 pub use payload::Payload;
 pub use timestamp::Timestamp;

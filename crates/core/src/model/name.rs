@@ -9,7 +9,8 @@ use crate::{Error, ErrorKind};
 /// with a hash.
 pub const MAX_NAME_LEN: usize = 48;
 
-fn check(what: &'static str, name: &str) -> Result<(), Error> {
+/// Checks a name that has no type of its own.
+pub(crate) fn check(what: &'static str, name: &str) -> Result<(), Error> {
     let problem = if name.is_empty() {
         "is empty"
     } else if name.len() > MAX_NAME_LEN {
@@ -128,6 +129,13 @@ name!(
     Namespace,
     "namespace"
 );
+
+impl Default for Namespace {
+    /// `polymq`.
+    fn default() -> Self {
+        Self(SmolStr::new_static("polymq"))
+    }
+}
 
 impl From<&ChannelName> for GroupName {
     /// The one group of a queue.

@@ -52,24 +52,49 @@ fn provide(toolchain: &str) -> Result<()> {
 }
 
 fn compare(metadata: &Metadata, promised: &Version) -> Result<()> {
-    let mut silent = 0;
-    let mut too_new = Vec::new();
-    for package in &metadata.packages {
-        match &package.rust_version {
-            None => silent += 1,
-            Some(needed) if needed > promised => {
-                too_new.push(format!(
-                    "{} {} needs {needed}",
-                    package.name, package.version
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let all = metadata.packages.len();
+    let declared = metadata.packages.iter().map(|package| {
+        let name = format!("{} {}", package.name, package.version);
+        (name, package.rust_version.as_ref())
+    });
+    let too_new = newer_than(promised, declared);
     if !too_new.is_empty() {
         bail!("newer than Rust {promised}:\n  {}", too_new.join("\n  "));
     }
-    println!("{all} packages: none declares a newer Rust than {promised}; {silent} declare none");
+    let all = metadata.packages.len();
+    println!("{all} packages: none declares a newer Rust than {promised}");
     Ok(())
+}
+
+/// The packages that need a newer Rust; one that declares nothing is believed to be fine.
+fn newer_than<'a>(
+    promised: &Version,
+    declared: impl Iterator<Item = (String, Option<&'a Version>)>,
+) -> Vec<String> {
+    declared
+        .filter_map(|(name, needed)| Some((name, needed?)))
+        .filter(|(_, needed)| *needed > promised)
+        .map(|(name, needed)| format!("{name} needs {needed}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_dependency_with_a_newer_rust_is_named() {
+        let (older, same, newer) = (
+            Version::new(1, 70, 0),
+            Version::new(1, 89, 0),
+            Version::new(1, 89, 1),
+        );
+        let declared = [
+            ("a 1.0.0", Some(&older)),
+            ("b 1.0.0", Some(&same)),
+            ("c 1.0.0", Some(&newer)),
+            ("d 1.0.0", None),
+        ];
+        let declared = declared.into_iter().map(|(n, v)| (n.to_owned(), v));
+        assert_eq!(newer_than(&same, declared), ["c 1.0.0 needs 1.89.1"]);
+    }
 }

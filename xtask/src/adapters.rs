@@ -10,12 +10,7 @@ use crate::process;
 
 const CORE: &str = "polymq-core";
 const TESTKIT: &str = "polymq-testkit";
-const ADAPTERS: [&str; 4] = [
-    "polymq-rabbitmq",
-    "polymq-kafka",
-    "polymq-sqs",
-    "polymq-nats",
-];
+const ADAPTERS: [&str; 4] = ["polymq-rabbitmq", "polymq-kafka", "polymq-sqs", "polymq-nats"];
 
 pub(crate) fn run() -> Result<()> {
     let packages = of_workspace(&process::metadata(false)?);
@@ -58,10 +53,7 @@ impl fmt::Display for Violation {
         match self {
             Self::Forbidden { package, uses } => write!(f, "{package} must not depend on {uses}"),
             Self::NoRule { package } => {
-                write!(
-                    f,
-                    "{package} has no rule: give it one in xtask/src/adapters.rs"
-                )
+                write!(f, "{package} has no rule: give it one in xtask/src/adapters.rs")
             }
         }
     }
@@ -107,9 +99,7 @@ fn violations(packages: &[Package]) -> Vec<Violation> {
     let mut found = Vec::new();
     for package in packages.iter().filter(|p| p.library) {
         let Some((always, in_tests)) = rule(&package.name) else {
-            found.push(Violation::NoRule {
-                package: package.name.clone(),
-            });
+            found.push(Violation::NoRule { package: package.name.clone() });
             continue;
         };
         for used in &package.uses {
@@ -137,19 +127,13 @@ mod tests {
             library: true,
             uses: uses
                 .iter()
-                .map(|&(name, only_in_tests)| Use {
-                    name: name.to_owned(),
-                    only_in_tests,
-                })
+                .map(|&(name, only_in_tests)| Use { name: name.to_owned(), only_in_tests })
                 .collect(),
         }
     }
 
     fn forbidden(package: &str, uses: &str) -> Violation {
-        Violation::Forbidden {
-            package: package.to_owned(),
-            uses: uses.to_owned(),
-        }
+        Violation::Forbidden { package: package.to_owned(), uses: uses.to_owned() }
     }
 
     #[test]
@@ -170,10 +154,7 @@ mod tests {
         let kafka = package("polymq-kafka", &[("polymq", true), ("polymq-nats", false)]);
         assert_eq!(
             violations(&[kafka]),
-            [
-                forbidden("polymq-kafka", "polymq"),
-                forbidden("polymq-kafka", "polymq-nats"),
-            ]
+            [forbidden("polymq-kafka", "polymq"), forbidden("polymq-kafka", "polymq-nats"),]
         );
     }
 
@@ -192,15 +173,10 @@ mod tests {
     #[test]
     fn a_new_library_needs_a_rule_but_a_tool_does_not() {
         let library = package("polymq-new", &[]);
-        let tool = Package {
-            library: false,
-            ..package("xtask", &[(CORE, false)])
-        };
+        let tool = Package { library: false, ..package("xtask", &[(CORE, false)]) };
         assert_eq!(
             violations(&[library, tool]),
-            [Violation::NoRule {
-                package: "polymq-new".to_owned()
-            }]
+            [Violation::NoRule { package: "polymq-new".to_owned() }]
         );
     }
 

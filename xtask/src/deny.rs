@@ -32,20 +32,14 @@ fn find_or_install() -> Result<PathBuf> {
     let tools = process::cache()?.join("tools");
     let cached = tools.join("bin").join("cargo-deny");
     let known = [Path::new("cargo-deny"), &cached];
-    if let Some(found) = known
-        .into_iter()
-        .find(|path| process::works(Command::new(path).arg("--version")))
+    if let Some(found) =
+        known.into_iter().find(|path| process::works(Command::new(path).arg("--version")))
     {
         return Ok(found.to_owned());
     }
-    println!(
-        "cargo-deny is not installed; building it into {}",
-        tools.display()
-    );
+    println!("cargo-deny is not installed; building it into {}", tools.display());
     process::run(
-        process::cargo()
-            .args(["install", "cargo-deny", "--locked", "--root"])
-            .arg(&tools),
+        process::cargo().args(["install", "cargo-deny", "--locked", "--root"]).arg(&tools),
     )
     .context("cargo-deny could not be installed")?;
     Ok(cached)

@@ -16,11 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Everyday commands"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Everyday commands")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -13,12 +13,14 @@ pub(crate) fn run() -> Result<()> {
     let promised = promised(&metadata)?;
     let toolchain = promised.to_string();
     match provide(&toolchain) {
-        Ok(()) => process::run(
-            Command::new("rustup")
-                .args(["run", &toolchain, "cargo", "check"])
-                .args(["--locked", "--workspace", "--all-features"]),
-        )
-        .with_context(|| format!("the workspace does not build with Rust {toolchain}")),
+        Ok(()) => {
+            process::run(Command::new("rustup").args(["run", &toolchain, "cargo", "check"]).args([
+                "--locked",
+                "--workspace",
+                "--all-features",
+            ]))
+            .with_context(|| format!("the workspace does not build with Rust {toolchain}"))
+        }
         Err(error) => {
             eprintln!("WARNING: Rust {toolchain} could not be had: {error:#}");
             eprintln!("WARNING: NOT COMPILED with it; comparing what the dependencies declare");
@@ -83,11 +85,8 @@ mod tests {
 
     #[test]
     fn only_a_dependency_with_a_newer_rust_is_named() {
-        let (older, same, newer) = (
-            Version::new(1, 70, 0),
-            Version::new(1, 89, 0),
-            Version::new(1, 89, 1),
-        );
+        let (older, same, newer) =
+            (Version::new(1, 70, 0), Version::new(1, 89, 0), Version::new(1, 89, 1));
         let declared = [
             ("a 1.0.0", Some(&older)),
             ("b 1.0.0", Some(&same)),

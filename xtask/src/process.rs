@@ -19,18 +19,13 @@ pub(crate) fn metadata(dependencies: bool) -> Result<Metadata> {
     if !dependencies {
         command.no_deps();
     }
-    command
-        .other_options(["--locked".to_owned()])
-        .exec()
-        .context("cargo metadata failed")
+    command.other_options(["--locked".to_owned()]).exec().context("cargo metadata failed")
 }
 
 /// Runs to the end with the terminal as its own; fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = announce(command);
-    let status = command
-        .status()
-        .with_context(|| format!("`{line}` could not be started"))?;
+    let status = command.status().with_context(|| format!("`{line}` could not be started"))?;
     succeeded(&line, status)
 }
 
@@ -67,11 +62,7 @@ pub(crate) fn works(command: &mut Command) -> bool {
 
 /// Where downloads and tools live: `$POLYMQ_CACHE`, else `polymq` in the user's cache folder.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let folder = |name: &str| {
-        env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let folder = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     folder("POLYMQ_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("polymq")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache").join("polymq")))

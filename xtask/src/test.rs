@@ -14,20 +14,10 @@ pub(crate) fn run() -> Result<()> {
 
     heading("conformance");
     // The same packages as above, so that nothing is built again.
-    cargo(&[
-        "test",
-        "--workspace",
-        "--test",
-        "conformance",
-        "--",
-        "--nocapture",
-    ])?;
+    cargo(&["test", "--workspace", "--test", "conformance", "--", "--nocapture"])?;
 
     heading("brokers");
-    println!(
-        "memory    embedded, polymq-core {}",
-        core_version(&process::metadata(false)?)?
-    );
+    println!("memory    embedded, polymq-core {}", core_version(&process::metadata(false)?)?);
     println!("\neverything passed");
     Ok(())
 }

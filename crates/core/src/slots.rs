@@ -2,15 +2,19 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use crate::broker::Outcome;
+/// Where tasks wait for the answer to what they put into a batch: reused, so that waiting allocates
+/// nothing.
+#[derive(Debug)]
+pub(crate) struct Slots<T>(Slab<Slot<T>>);
 
-/// Where tasks wait for the outcome of the message that they queued: reused, so that waiting
-/// allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct Slots(Slab<Slot>);
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self(Slab::new())
+    }
+}
 
 #[derive(Debug)]
-enum Slot {
+enum Slot<T> {
     Waiting {
         waker: Option<Waker>,
         sent: bool,

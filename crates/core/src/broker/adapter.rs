@@ -109,19 +109,25 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// The URL schemes that it serves.
     fn schemes(&self) -> &'static [&'static str];
 
-    /// Checks the adapter's own tables, `[broker.NAME]` and those of the topology's channels, and
-    /// the physical names that follow from them, without connecting.
+    /// Checks the adapter's own `[broker.NAME]` table without connecting.
     ///
     /// # Errors
-    /// Everything that is wrong. An error made by [`Settings::parse`] knows its place in the file;
-    /// any other one points at it with the context `("key", "channels.orders.NAME.queue")`.
-    fn check(&self, settings: &Settings, topology: &Topology) -> Result<(), Vec<Error>>;
+    /// Everything that is wrong. An error made by [`Settings::parse`] knows its place in the file.
+    fn check_broker(&self, settings: &Settings) -> Result<(), Vec<Error>>;
+
+    /// Checks the adapter's own `[channels.CHANNEL.NAME]` table without connecting. What only the
+    /// whole topology shows, such as two channels bound to one object, is refused by
+    /// [`connect`](Adapter::connect).
+    ///
+    /// # Errors
+    /// Everything that is wrong. An error made by [`Settings::parse`] knows its place in the file.
+    fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>>;
 
     /// Connects. Retries until the deadline while the broker is away; wrong credentials fail at
     /// once.
     ///
     /// # Errors
     /// `Disconnected` when the broker could not be reached in time; `Unauthenticated`;
-    /// `Config` for a URL that the adapter cannot read.
+    /// `Config` for a URL that the adapter cannot read, or physical names that clash.
     async fn connect(&self, request: Connect) -> Result<Arc<dyn Broker>>;
 }

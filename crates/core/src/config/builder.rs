@@ -136,9 +136,7 @@ impl ConfigBuilder {
         if let Some(errors) = ConfigErrors::from_problems(self.problems.clone()) {
             return Err(errors);
         }
-        let adapters = Adapters {
-            registered: self.adapters.as_deref(),
-        };
+        let adapters = Adapters { registered: self.adapters.as_deref() };
         env::apply(&mut root, self.variables, adapters, &mut self.problems);
         for (path, Setting(value)) in self.settings {
             let parts: Vec<_> = path.split('.').map(str::to_owned).collect();
@@ -153,11 +151,8 @@ impl ConfigBuilder {
             }
         }
         let origins = tree::origins(&root, whole.unwrap_or(Origin::Code));
-        let findings = Findings {
-            origins: Arc::new(origins),
-            problems: self.problems,
-            warnings: Vec::new(),
-        };
+        let findings =
+            Findings { origins: Arc::new(origins), problems: self.problems, warnings: Vec::new() };
         read::read(&root, findings, adapters)
     }
 }

@@ -87,9 +87,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
                 visitor.visit_seq(SeqDeserializer::new(elements))
             }
             Value::Table(table) => {
-                let entries = table
-                    .iter()
-                    .map(|(k, node)| (k.as_str(), Self(&node.value)));
+                let entries = table.iter().map(|(k, node)| (k.as_str(), Self(&node.value)));
                 visitor.visit_map(MapDeserializer::new(entries))
             }
         }
@@ -116,15 +114,10 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         match self.0 {
             Value::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Table(table) => {
-                let entries = table
-                    .iter()
-                    .map(|(k, node)| (k.as_str(), Self(&node.value)));
+                let entries = table.iter().map(|(k, node)| (k.as_str(), Self(&node.value)));
                 visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(entries)))
             }
-            other => Err(DeError::new(format!(
-                "expected text, found {}",
-                other.describe()
-            ))),
+            other => Err(DeError::new(format!("expected text, found {}", other.describe()))),
         }
     }
 

@@ -43,10 +43,7 @@ pub(super) fn apply(
             problems.push(problem(path.join("."), message, fix));
             continue;
         };
-        let node = Node {
-            value,
-            origin: origin.clone(),
-        };
+        let node = Node { value, origin: origin.clone() };
         if let Err(part) = insert(root, &path, node) {
             let message = format!("`{part}` is set to something other than a table");
             problems.push(problem(path.join("."), message, "make it a table"));
@@ -76,12 +73,10 @@ fn resolve(
             }
             _ => return Err(format!("`{}` has no keys below it", path.join("."))),
         };
-        table = table
-            .and_then(|table| table.get(&key))
-            .and_then(|node| match &node.value {
-                Value::Table(table) => Some(table),
-                _ => None,
-            });
+        table = table.and_then(|table| table.get(&key)).and_then(|node| match &node.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        });
         path.push(key);
         shape = next;
     }
@@ -96,11 +91,8 @@ fn in_section(section: &Section, part: &str, adapters: Adapters<'_>) -> Option<(
 }
 
 fn unknown_part(section: &Section, part: &str, path: &[String]) -> String {
-    let place = if path.is_empty() {
-        "the top level".to_owned()
-    } else {
-        format!("`{}`", path.join("."))
-    };
+    let place =
+        if path.is_empty() { "the top level".to_owned() } else { format!("`{}`", path.join(".")) };
     let hint = suggest(part, section.names())
         .map(|meant| format!("; did you mean `{meant}`?"))
         .unwrap_or_default();

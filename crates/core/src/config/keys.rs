@@ -54,12 +54,7 @@ pub(super) static PUBLISH: Section = Section {
 };
 
 pub(super) static BROKER: Section = Section {
-    keys: &[
-        ("url", Texts),
-        ("username", Text),
-        ("password", Text),
-        ("password_file", Text),
-    ],
+    keys: &[("url", Texts), ("username", Text), ("password", Text), ("password_file", Text)],
     adapters: true,
 };
 
@@ -114,29 +109,17 @@ pub(super) static RETRY: Section = Section {
 };
 
 pub(super) static DEDUP: Section = Section {
-    keys: &[
-        ("store", Text),
-        ("window", Text),
-        ("lease", Text),
-        ("on_store_failure", Text),
-    ],
+    keys: &[("store", Text), ("window", Text), ("lease", Text), ("on_store_failure", Text)],
     adapters: false,
 };
 
 pub(super) static BREAKER: Section = Section {
-    keys: &[
-        ("failure_rate", Scalar),
-        ("minimum", Scalar),
-        ("window", Text),
-        ("open", Text),
-    ],
+    keys: &[("failure_rate", Scalar), ("minimum", Scalar), ("window", Text), ("open", Text)],
     adapters: false,
 };
 
-pub(super) static BATCH: Section = Section {
-    keys: &[("max", Scalar), ("linger", Text)],
-    adapters: false,
-};
+pub(super) static BATCH: Section =
+    Section { keys: &[("max", Scalar), ("linger", Text)], adapters: false };
 
 /// The adapters of polymq: their tables are accepted whether or not they are compiled in.
 const ADAPTERS: [&str; 5] = ["memory", "rabbitmq", "kafka", "sqs", "nats"];

@@ -18,12 +18,7 @@ pub fn check_needs(
     capabilities: impl Fn(&ChannelSpec) -> Capabilities,
     topology: &Topology,
 ) -> Vec<Problem> {
-    let mut check = Check {
-        config,
-        broker,
-        info,
-        problems: Vec::new(),
-    };
+    let mut check = Check { config, broker, info, problems: Vec::new() };
     for spec in &topology.channels {
         if let Some(channel) = config.channels.get(&spec.name) {
             let capabilities = capabilities(spec);
@@ -84,11 +79,7 @@ impl Check<'_> {
         let path = |key: &str| format!("consumers.{}.{key}", consumer.name);
         let retries = consumer.retry.delayed > 0 && consumer.ack == AckMode::After;
         if retries && !channel.ordered {
-            self.need(
-                capabilities,
-                Capability::DelayedRetry,
-                path("retry.delayed"),
-            );
+            self.need(capabilities, Capability::DelayedRetry, path("retry.delayed"));
         }
         if consumer.start != StartPosition::Latest && channel.kind == ChannelKind::Topic {
             self.need(capabilities, Capability::Replay, path("start"));

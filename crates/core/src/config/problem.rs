@@ -129,10 +129,7 @@ pub(super) struct Origins {
 
 impl Origins {
     pub(super) fn new(root: Origin) -> Self {
-        Self {
-            root,
-            by_path: BTreeMap::new(),
-        }
+        Self { root, by_path: BTreeMap::new() }
     }
 
     pub(super) fn insert(&mut self, path: String, origin: Origin) {

@@ -33,12 +33,7 @@ impl<'a> Reader<'a> {
         findings: &'a mut Findings,
         adapters: Adapters<'a>,
     ) -> Self {
-        let mut reader = Self {
-            table,
-            path,
-            findings,
-            adapters,
-        };
+        let mut reader = Self { table, path, findings, adapters };
         for key in table.keys() {
             let adapter = section.adapters && adapters.is_table(key);
             if section.shape(key).is_none() && !adapter {
@@ -50,11 +45,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -109,15 +100,12 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let parsed = self.get(key, expects, text_of)?.parse();
         let path = self.path_of(key);
-        parsed
-            .map_err(|error| self.findings.refuse(path, &error))
-            .ok()
+        parsed.map_err(|error| self.findings.refuse(path, &error)).ok()
     }
 
     /// The table's own name, which its user chose.
     pub(super) fn own_name<T>(&mut self, name: Result<T, Error>) -> Option<T> {
-        name.map_err(|error| self.findings.refuse(self.path.clone(), &error))
-            .ok()
+        name.map_err(|error| self.findings.refuse(self.path.clone(), &error)).ok()
     }
 
     pub(super) fn integer<T: TryFrom<i64>>(
@@ -154,8 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
-        self.parsed(key, "a duration such as \"30s\"")
-            .map(|HumanDuration(duration)| duration)
+        self.parsed(key, "a duration such as \"30s\"").map(|HumanDuration(duration)| duration)
     }
 
     /// A duration above zero.
@@ -170,11 +157,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn size(&mut self, key: &str) -> Option<u64> {
         let expects = "a size such as \"64MiB\"";
-        if let Some(Node {
-            value: Value::Integer(_),
-            ..
-        }) = self.table.get(key)
-        {
+        if let Some(Node { value: Value::Integer(_), .. }) = self.table.get(key) {
             return self.integer(key, 1..=i64::MAX);
         }
         match self.parsed(key, expects)? {
@@ -190,10 +173,7 @@ impl<'a> Reader<'a> {
         let text = self.text(key)?;
         let chosen = choices.iter().find(|(name, _)| *name == text);
         if chosen.is_none() {
-            let names: Vec<_> = choices
-                .iter()
-                .map(|(name, _)| format!("\"{name}\""))
-                .collect();
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             let fix = format!("use {}", names.join(" or "));
             self.problem(key, format!("unknown value \"{text}\""), fix);
         }
@@ -227,13 +207,7 @@ impl<'a> Reader<'a> {
     pub(super) fn table(&mut self, key: &str, section: &Section) -> Option<Reader<'_>> {
         let table = self.get(key, "a table", table_of)?;
         let path = self.path_of(key);
-        Some(Reader::new(
-            table,
-            path,
-            section,
-            self.findings,
-            self.adapters,
-        ))
+        Some(Reader::new(table, path, section, self.findings, self.adapters))
     }
 
     /// The tables under a key of the top level, by their names.
@@ -264,12 +238,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Vec<(String, T)>> {
         let table = self.get(key, "a table", table_of)?;
         let path = self.path_of(key);
-        let mut inner = Reader {
-            table,
-            path,
-            findings: self.findings,
-            adapters: self.adapters,
-        };
+        let mut inner = Reader { table, path, findings: self.findings, adapters: self.adapters };
         let numbers = table.keys().filter_map(|name| {
             let number = inner.integer(name, range.clone())?;
             Some((name.clone(), number))

@@ -94,13 +94,7 @@ mod tests {
     fn the_longest_delay_follows_the_backoff_up_to_the_cap() {
         let longest = |backoff, jitter, delayed| {
             let base = Duration::from_secs(2);
-            let policy = RetryPolicy {
-                backoff,
-                jitter,
-                delayed,
-                base,
-                ..RetryPolicy::default()
-            };
+            let policy = RetryPolicy { backoff, jitter, delayed, base, ..RetryPolicy::default() };
             policy.longest_delay().as_secs()
         };
         assert_eq!(longest(Backoff::Constant, Jitter::Full, 9), 2);

@@ -43,9 +43,7 @@ pub(super) fn check_scheme(
         served => format!("compiled in are {}", served.join(", ")),
     };
     let message = format!("the URL scheme `{scheme}` is not supported: {compiled_in}");
-    let feature = FEATURES
-        .iter()
-        .find(|(_, schemes)| schemes.contains(&scheme));
+    let feature = FEATURES.iter().find(|(_, schemes)| schemes.contains(&scheme));
     let fix = match (feature, suggest(scheme, served.iter().copied())) {
         (Some((feature, _)), _) => format!(
             "enable the feature `{feature}` of `polymq`, or add `polymq-{feature}` and \
@@ -92,13 +90,7 @@ mod tests {
 
     #[test]
     fn loopback_is_known_by_name_and_by_address() {
-        for host in [
-            "localhost",
-            "a.localhost",
-            "127.0.0.1",
-            "127.9.9.9",
-            "[::1]",
-        ] {
+        for host in ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["localhost.example.com", "10.0.0.1", "[::2]", "broker"] {

@@ -52,10 +52,9 @@ impl From<bool> for Setting {
 
 impl<T: Into<Setting>> From<Vec<T>> for Setting {
     fn from(elements: Vec<T>) -> Self {
-        let nodes = elements.into_iter().map(|element| Node {
-            value: element.into().0,
-            origin: Origin::Code,
-        });
+        let nodes = elements
+            .into_iter()
+            .map(|element| Node { value: element.into().0, origin: Origin::Code });
         Self(Value::List(nodes.collect()))
     }
 }

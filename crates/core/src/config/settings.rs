@@ -51,11 +51,7 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn new(table: Table, path: String, origin: Origin) -> Self {
-        Self {
-            path,
-            origin,
-            table,
-        }
+        Self { path, origin, table }
     }
 
     /// Reads a table from TOML, for an adapter's tests. Its errors call the text `settings`.

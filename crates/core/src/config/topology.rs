@@ -53,10 +53,6 @@ impl Config {
 /// Adds what a consumer asks of its group. On an ordered channel its delays pass in the process.
 fn join(group: &mut GroupSpec, consumer: &ConsumerConfig, ordered: bool) {
     group.start = consumer.start;
-    let longest = if ordered {
-        Some(Duration::ZERO)
-    } else {
-        Some(consumer.retry.longest_delay())
-    };
+    let longest = if ordered { Some(Duration::ZERO) } else { Some(consumer.retry.longest_delay()) };
     group.max_delay = group.max_delay.max(longest);
 }

@@ -50,9 +50,7 @@ impl Value {
     /// Reads one TOML value; `None` if the text is not one. Every node in it gets `origin`.
     pub(super) fn parse(text: &str, origin: &Origin) -> Option<Self> {
         let value = DeValue::parse(text).ok()?;
-        let converter = Converter {
-            origin: &|_| origin.clone(),
-        };
+        let converter = Converter { origin: &|_| origin.clone() };
         converter.value(&value).ok()
     }
 }
@@ -89,10 +87,8 @@ impl Converter<'_> {
         table
             .iter()
             .map(|(key, value)| {
-                let node = Node {
-                    value: self.value(value)?,
-                    origin: (self.origin)(key.span().start),
-                };
+                let node =
+                    Node { value: self.value(value)?, origin: (self.origin)(key.span().start) };
                 Ok((key.get_ref().to_string(), node))
             })
             .collect()
@@ -111,11 +107,9 @@ impl Converter<'_> {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map(Value::Integer)
                 .map_err(|_| out_of_range())?,
-            DeValue::Float(number) => number
-                .as_str()
-                .parse()
-                .map(Value::Float)
-                .map_err(|_| out_of_range())?,
+            DeValue::Float(number) => {
+                number.as_str().parse().map(Value::Float).map_err(|_| out_of_range())?
+            }
             DeValue::Boolean(flag) => Value::Bool(*flag),
             DeValue::Datetime(moment) => Value::Text(moment.to_string()),
             DeValue::Array(elements) => Value::List(
@@ -138,13 +132,9 @@ impl Converter<'_> {
 pub(super) fn merge(base: &mut Table, over: Table) {
     for (key, node) in over {
         match (base.get_mut(&key), node.value) {
-            (
-                Some(Node {
-                    value: Value::Table(below),
-                    ..
-                }),
-                Value::Table(above),
-            ) => merge(below, above),
+            (Some(Node { value: Value::Table(below), .. }), Value::Table(above)) => {
+                merge(below, above)
+            }
             (_, value) => {
                 let origin = node.origin;
                 base.insert(key, Node { value, origin });

@@ -90,14 +90,12 @@ impl FromStr for ByteSize {
                 .map(|(_, bytes)| *bytes),
         };
         let number = digits.trim_end().parse::<u64>().ok();
-        number
-            .zip(unit)
-            .and_then(|(number, unit)| number.checked_mul(unit))
-            .map(Self)
-            .ok_or_else(|| {
+        number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit)).map(Self).ok_or_else(
+            || {
                 Error::new(ErrorKind::Config, format!("`{text}` is not a size"))
                     .with_help("write a whole number and a unit, such as \"64MiB\" or \"10kB\"")
-            })
+            },
+        )
     }
 }
 
@@ -112,10 +110,8 @@ impl fmt::Display for ByteSize {
 
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Human {
-            expects: "a duration such as \"30s\"",
-            of_integer: |_| None,
-        })
+        deserializer
+            .deserialize_str(Human { expects: "a duration such as \"30s\"", of_integer: |_| None })
     }
 }
 
@@ -163,13 +159,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_decimal_and_binary_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("512", 512),
-            ("10kB", 10_000),
-            ("10 KiB", 10_240),
-            ("1gib", 1 << 30),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("10kB", 10_000), ("10 KiB", 10_240), ("1gib", 1 << 30)]
+        {
             assert_eq!(text.parse::<ByteSize>().unwrap().0, bytes, "{text}");
         }
         for text in ["", "kB", "1.5MiB", "-1", "1XB", "99999999TiB"] {

@@ -16,8 +16,9 @@ pub(super) fn run(config: &mut Config, declared: &BTreeSet<String>, findings: &m
     for consumer in &consumers {
         let path = format!("consumers.{}", consumer.name);
         group(config, consumer, &path, findings);
-        store(config, consumer, &path, findings);
-        dead_letter(config, consumer, &path, declared, findings);
+        let Some(consumer) = config.consumers.get(&consumer.name).cloned() else { continue };
+        store(config, &consumer, &path, findings);
+        dead_letter(config, &consumer, &path, declared, findings);
     }
     agreement(config, findings);
 }
@@ -41,7 +42,11 @@ fn group(config: &mut Config, consumer: &ConsumerConfig, path: &str, findings: &
         let message = "a queue has no start: its consumers share what is there";
         findings.warning(key, message, "remove `start`, or make the channel a topic");
     }
+    let implied = !findings.origins.contains(&format!("{path}.dead_letter"));
     if let Some(consumer) = config.consumers.get_mut(&consumer.name) {
+        if let Some(default) = ChannelName::new(format!("{only}-dead")).ok().filter(|_| implied) {
+            consumer.dead_letter = default;
+        }
         consumer.group = only;
         consumer.start = StartPosition::Latest;
     }
@@ -93,16 +98,9 @@ fn dead_letter(
         && !message.is_empty()
     {
         let message = format!("`{name}` is not declared, and so implied{message}");
-        findings.warning(
-            key.clone(),
-            message,
-            format!("declare it: [channels.{name}]"),
-        );
+        findings.warning(key.clone(), message, format!("declare it: [channels.{name}]"));
     }
-    let implied = config
-        .channels
-        .entry(name.clone())
-        .or_insert_with(|| implied(name, &broker));
+    let implied = config.channels.entry(name.clone()).or_insert_with(|| implied(name, &broker));
     if implied.broker != broker {
         let message = format!(
             "`{name}` is implied on the broker `{}` by another consumer, and on `{broker}` by this",
@@ -124,11 +122,7 @@ fn check_dead_letter(
             "the dead-letter channel `{name}` is a topic: without a group it \
                                would lose what it is given"
         );
-        findings.problem(
-            key,
-            message,
-            format!("make `{name}` a queue, or name a queue"),
-        );
+        findings.problem(key, message, format!("make `{name}` a queue, or name a queue"));
     }
     // Several consumers may share the channel: said once.
     if channel.ordered && channel.role != ChannelRole::DeadLetter {
@@ -167,9 +161,7 @@ const SHARED: [(&str, Agree); 8] = [
     ("ack", |a, b| a.ack == b.ack),
     ("unknown_type", |a, b| a.unknown_type == b.unknown_type),
     ("expired", |a, b| a.expired == b.expired),
-    ("max_deliveries", |a, b| {
-        a.max_deliveries == b.max_deliveries
-    }),
+    ("max_deliveries", |a, b| a.max_deliveries == b.max_deliveries),
     ("start", |a, b| a.start == b.start),
 ];
 

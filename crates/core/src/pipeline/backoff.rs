@@ -34,19 +34,6 @@ pub(super) fn delay(policy: &RetryPolicy, id: &str, n: u32) -> Duration {
     }
 }
 
-/// The longest delay that the policy can ask for.
-pub(crate) fn longest(policy: &RetryPolicy) -> Duration {
-    match (policy.jitter, policy.backoff) {
-        (Jitter::Decorrelated, _) => policy.max,
-        (_, Backoff::Constant) => policy.base.min(policy.max),
-        (_, Backoff::Linear) => policy.base.saturating_mul(policy.delayed).min(policy.max),
-        (_, Backoff::Exponential) => {
-            let factor = 1u32.checked_shl(policy.delayed.saturating_sub(1)).unwrap_or(u32::MAX);
-            policy.base.saturating_mul(factor).min(policy.max)
-        }
-    }
-}
-
 /// A number in [0, 1): the first 53 bits of the SHA-256 of the id and `n`.
 fn draw(id: &str, n: u32) -> f64 {
     let digest: [u8; 32] =
@@ -104,7 +91,7 @@ mod tests {
                     Jitter::Full => assert!(d <= top, "{jitter:?} {n} {d:?}"),
                     _ => assert!(d >= jittered.base && d <= jittered.max, "{n} {d:?}"),
                 }
-                assert!(d <= longest(&jittered));
+                assert!(d <= jittered.longest_delay());
                 seen.insert(d);
             }
             assert!(seen.len() > 150, "{jitter:?} drew only {} values", seen.len());

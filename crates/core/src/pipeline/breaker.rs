@@ -51,9 +51,9 @@ impl Breaker {
         Self { config, state: State::Closed, buckets: VecDeque::new() }
     }
 
-    /// Whether messages are held back altogether.
-    pub(super) fn is_tripped(&self) -> bool {
-        matches!(self.state, State::Tripped { .. })
+    /// Whether messages are held back.
+    pub(super) fn is_holding(&self) -> bool {
+        matches!(self.state, State::Tripped { .. } | State::HalfOpen { probing: true })
     }
 
     /// When it will be half-open.
@@ -122,10 +122,8 @@ impl Breaker {
             bucket.attempts += 1;
             bucket.failures += u32::from(failed);
         }
-        let (attempts, failures) = self
-            .buckets
-            .iter()
-            .fold((0, 0), |(a, f), b| (a + b.attempts, f + b.failures));
+        let (attempts, failures) =
+            self.buckets.iter().fold((0, 0), |(a, f), b| (a + b.attempts, f + b.failures));
         let rate = f64::from(failures) / f64::from(attempts);
         let trips = attempts >= self.config.minimum && rate >= self.config.failure_rate;
         (failed && trips).then(|| self.trip(now))

@@ -2,7 +2,9 @@ use std::fmt;
 
 use super::hop_headers::set_number;
 use crate::broker::{Destination, Send};
-use crate::model::{ChannelName, Delivery, GroupName, Message, Origin, RESERVED_PREFIX, Timestamp, hop};
+use crate::model::{
+    ChannelName, Delivery, GroupName, Message, Origin, RESERVED_PREFIX, Timestamp, hop,
+};
 
 /// Why a message was dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::service::{BatchEndpoint, Binding, Endpoint};
 
 /// Which handler takes a message.
-pub(super) enum Handlers {
+pub(crate) enum Handlers {
     /// One message at a time, by type.
     Single(Table<dyn Endpoint>),
     /// Batches, of one type or of all.
@@ -12,7 +12,7 @@ pub(super) enum Handlers {
 }
 
 /// Handlers by message type.
-pub(super) struct Table<E: ?Sized> {
+pub(crate) struct Table<E: ?Sized> {
     by_type: HashMap<&'static str, Arc<E>>,
     rest: Option<Arc<E>>,
 }
@@ -52,7 +52,7 @@ impl<E: ?Sized> Table<E> {
 impl Handlers {
     /// # Errors
     /// What is wrong with a consumer's handlers, as the end of a sentence.
-    pub(super) fn new(binding: Binding) -> Result<Self, String> {
+    pub(crate) fn new(binding: Binding) -> Result<Self, String> {
         match (binding.singles.is_empty(), binding.batches.len()) {
             (false, 0) => Table::new(binding.singles).map(Self::Single),
             (true, 1) => Table::new(binding.batches).map(Self::Batch),

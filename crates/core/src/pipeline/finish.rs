@@ -193,9 +193,9 @@ impl Shared {
         match dedup.store.renew(&held, config.lease).await {
             Ok(renewed) => {
                 let mut renewed = renewed.into_iter();
-                let (kept, lost): (Vec<_>, Vec<_>) = batch.into_iter().partition(|f| {
-                    f.end.held().is_none() || renewed.next().unwrap_or(false)
-                });
+                let (kept, lost): (Vec<_>, Vec<_>) = batch
+                    .into_iter()
+                    .partition(|f| f.end.held().is_none() || renewed.next().unwrap_or(false));
                 if !lost.is_empty() {
                     tracing::warn!(
                         consumer = %self.config.name,

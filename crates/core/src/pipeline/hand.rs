@@ -514,10 +514,7 @@ impl Inner {
         self.drop_waiting(concerned).into_iter().filter_map(|(_, held)| held).collect()
     }
 
-    fn drop_waiting(
-        &mut self,
-        concerned: impl Fn(&Entry) -> bool,
-    ) -> Vec<(Token, Option<Held>)> {
+    fn drop_waiting(&mut self, concerned: impl Fn(&Entry) -> bool) -> Vec<(Token, Option<Held>)> {
         let waiting = self.entries.iter().filter(|(_, e)| !e.phase.is_started() && concerned(e));
         let keys: Vec<usize> = waiting.map(|(key, _)| key).collect();
         keys.into_iter().filter_map(|key| self.remove(key)).collect()

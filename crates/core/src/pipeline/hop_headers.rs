@@ -47,10 +47,8 @@ pub(super) fn retry_copy(
         headers.insert(hop::LAST_ERROR, next.error.to_owned());
     }
     fit(&mut message, hop::LAST_ERROR, fits);
-    let destination =
-        Destination::RetryInbox { channel: channel.clone(), group: group.clone() };
+    let destination = Destination::RetryInbox { channel: channel.clone(), group: group.clone() };
     Send { destination, message, at: Some(due) }
 }
 
 const FORGED: [&str; 4] = [hop::ATTEMPT, hop::DUE, hop::FIRST_FAILURE, hop::ORIGIN_POSITION];
-

@@ -170,7 +170,9 @@ impl Shared {
             now,
         };
         match decide(policy, failed) {
-            Decision::DeadLetter(DeadLetterReason::Permanent) if error.error_class() == "output" => {
+            Decision::DeadLetter(DeadLetterReason::Permanent)
+                if error.error_class() == "output" =>
+            {
                 Decision::DeadLetter(DeadLetterReason::OutputRejected)
             }
             decision => decision,

@@ -139,7 +139,8 @@ impl Shared {
         super::tally::add(&self.counters.released, tokens.len() as u64);
         let settlements: Vec<_> = tokens.iter().map(|t| (*t, Settlement::Release)).collect();
         let deadline = self.clock.instant() + super::SETTLE_TIMEOUT;
-        for error in self.consumer.settle(&settlements, deadline).await.into_iter().filter_map(Result::err)
+        for error in
+            self.consumer.settle(&settlements, deadline).await.into_iter().filter_map(Result::err)
         {
             tracing::warn!(consumer = %self.config.name, %error, "a release failed; the broker will redeliver");
         }

@@ -3,7 +3,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::HandlerError;
-use crate::broker::Limits;
 use crate::clock::Clock;
 use crate::model::{
     ChannelName, ConsumerName, Delivery, GroupName, Headers, Message, MessageId, Payload, Timestamp,
@@ -11,10 +10,6 @@ use crate::model::{
 use crate::observe::TraceContext;
 use crate::publish::Route;
 use crate::{Error, ErrorKind, Result};
-
-/// A channel that a consumer declared as output.
-#[derive(Debug)]
-pub(crate) struct OutputChannel(pub(crate) Arc<Route>);
 
 /// A message that a handler wants published once it has succeeded.
 #[derive(Debug)]
@@ -29,8 +24,7 @@ pub(crate) struct Scope {
     pub(crate) consumer: ConsumerName,
     pub(crate) channel: ChannelName,
     pub(crate) group: GroupName,
-    pub(crate) outputs: Vec<OutputChannel>,
-    pub(crate) limits: Limits,
+    pub(crate) outputs: Vec<Arc<Route>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -76,7 +70,6 @@ impl Attempt {
             .scope
             .outputs
             .iter()
-            .map(|o| &o.0)
             .find(|route| route.channel == *channel)
             .ok_or_else(|| self.undeclared(channel))?;
         let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +113,7 @@ impl Attempt {
     }
 
     fn undeclared(&self, channel: &str) -> Error {
-        let declared: Vec<_> = self.scope.outputs.iter().map(|o| o.0.channel.as_str()).collect();
+        let declared: Vec<_> = self.scope.outputs.iter().map(|o| o.channel.as_str()).collect();
         Error::new(ErrorKind::Config, format!("`{channel}` is not an output of this consumer"))
             .with_operation("publish")
             .with_context("consumer", &self.scope.consumer)

@@ -133,11 +133,13 @@ where
         Box::pin(async move {
             let contexts: Vec<Context<S>> = items.iter().map(|(_, c)| c.clone()).collect();
             let mut answers = Ok(Vec::new());
-            let handler = pin!(async {
-                answers = handler(items).await;
-                Ok(())
-            });
-            Next::new(&layers, &contexts, handler).run().await?;
+            {
+                let handler = pin!(async {
+                    answers = handler(items).await;
+                    Ok(())
+                });
+                Next::new(&layers, &contexts, handler).run().await?;
+            }
             answers
         })
     }

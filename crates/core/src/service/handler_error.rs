@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a handler failed: retried, unless it says that it is permanent.
 ///
@@ -19,8 +20,9 @@ use std::fmt;
 /// assert!(parse("").unwrap_err().is_permanent());
 /// assert_eq!(parse("x").unwrap_err().error_class(), "parse");
 /// ```
+#[derive(Clone)]
 pub struct HandlerError {
-    source: Box<dyn StdError + Send + Sync>,
+    source: Arc<dyn StdError + Send + Sync>,
     permanent: bool,
     class: Cow<'static, str>,
 }
@@ -36,7 +38,7 @@ impl HandlerError {
     /// A retryable error of the class `error`.
     #[must_use]
     pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { source: source.into(), permanent: false, class: Cow::Borrowed(CLASS_ERROR) }
+        Self { source: source.into().into(), permanent: false, class: Cow::Borrowed(CLASS_ERROR) }
     }
 
     /// Never to be retried: the message is dead-lettered at once.

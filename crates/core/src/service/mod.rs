@@ -16,7 +16,8 @@ pub use input::Input;
 pub use middleware::{Call, Middleware, Next};
 pub use service::Service;
 
-pub(crate) use context::{Attempt, Output, OutputChannel};
-pub(crate) use endpoint::{AttemptFuture, BatchEndpoint, Endpoint, Gathering};
+pub(crate) use context::{Attempt, Output, Scope};
+pub(crate) use endpoint::{AttemptFuture, BatchEndpoint, Endpoint, Gathering, empty_future};
+pub(crate) use handler_error::{CLASS_PANIC, CLASS_TIMEOUT};
 pub(crate) use hooks::Hooks;
 pub(crate) use service::{Binding, Identity};

@@ -22,10 +22,7 @@ pub(super) fn read(name: &str, mut r: Reader<'_>, strict: bool) -> Option<Broker
     Some(BrokerConfig {
         name: name.to_owned(),
         scheme: urls.first()?.scheme().to_owned(),
-        urls: urls
-            .into_iter()
-            .map(|url| SecretString::from(String::from(url)))
-            .collect(),
+        urls: urls.into_iter().map(|url| SecretString::from(String::from(url))).collect(),
         credentials: Arc::new(password),
         settings,
     })

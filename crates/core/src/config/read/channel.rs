@@ -14,11 +14,7 @@ pub(super) fn read(name: &str, mut r: Reader<'_>, brokers: &[String]) -> Option<
     let partitions = r.integer("partitions", 1..=10_000);
     if partitions.is_some() && !r.has("order_by") {
         let message = "only an ordered channel has partitions";
-        r.problem(
-            "partitions",
-            message,
-            "add order_by = \"key\", or remove it",
-        );
+        r.problem("partitions", message, "add order_by = \"key\", or remove it");
     }
     let retention = r.positive("retention");
     let max_bytes = r.size("max_bytes");

@@ -28,8 +28,9 @@ pub(super) fn read(
         let path = r.path_of("channel");
         known_channel(channel, path, declared, r.findings);
     }
-    let dead_letter = dead_letter(&mut r, name.as_ref());
     let group = r.parsed::<GroupName>("group", "a group's name");
+    let group = group.or_else(|| name.as_ref().map(GroupName::from));
+    let dead_letter = dead_letter(&mut r, group.as_ref());
     let outputs = outputs(&mut r, channel.as_ref(), declared);
     let complete = name.is_some() && channel.is_some() && dead_letter.is_some();
     // Stand-ins, so that the rest of the table is checked all the same.
@@ -53,13 +54,14 @@ pub(super) fn read(
     complete.then_some(c)
 }
 
-fn dead_letter(r: &mut Reader<'_>, consumer: Option<&ConsumerName>) -> Option<ChannelName> {
+/// The default is for a topic's group; a queue's is set once it is known to be one.
+fn dead_letter(r: &mut Reader<'_>, group: Option<&GroupName>) -> Option<ChannelName> {
     if r.has("dead_letter") {
         return r.parsed("dead_letter", "a channel's name");
     }
-    let default = ChannelName::new(format!("{}-dead", consumer?));
+    let default = ChannelName::new(format!("{}-dead", group?));
     if default.is_err() {
-        let message = "the default, the consumer's name and `-dead`, is longer than 48 characters";
+        let message = "the default, the group's name and `-dead`, is longer than 48 characters";
         r.problem("dead_letter", message, "set `dead_letter`");
     }
     default.ok()
@@ -132,11 +134,7 @@ fn limits(r: &mut Reader<'_>, c: &mut ConsumerConfig) {
     c.timeout = r.positive("timeout").unwrap_or(c.timeout);
     c.max_lease = r.positive("max_lease").unwrap_or(c.max_lease);
     if c.timeout > c.max_lease {
-        let key = if r.has("timeout") {
-            "timeout"
-        } else {
-            "max_lease"
-        };
+        let key = if r.has("timeout") { "timeout" } else { "max_lease" };
         let message = "an attempt may take longer (`timeout`) than its message is held \
                        (`max_lease`)";
         r.problem(key, message, "lower `timeout` or raise `max_lease`");
@@ -214,10 +212,8 @@ const UNKNOWN: [(&str, UnknownType); 3] = [
     ("fail", UnknownType::Fail),
 ];
 
-const EXPIRED: [(&str, ExpiredPolicy); 2] = [
-    ("drop", ExpiredPolicy::Drop),
-    ("dead-letter", ExpiredPolicy::DeadLetter),
-];
+const EXPIRED: [(&str, ExpiredPolicy); 2] =
+    [("drop", ExpiredPolicy::Drop), ("dead-letter", ExpiredPolicy::DeadLetter)];
 
 const STORE_FAILURE: [(&str, StoreFailure); 2] =
     [("pause", StoreFailure::Pause), ("pass", StoreFailure::Pass)];

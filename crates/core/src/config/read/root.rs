@@ -29,10 +29,7 @@ pub(in crate::config) fn read(
         strict_security,
         connect_timeout: r.positive("connect_timeout").unwrap_or(thirty),
         drain_timeout: r.positive("drain_timeout").unwrap_or(thirty),
-        publish: r
-            .table("publish", &PUBLISH)
-            .map(publish)
-            .unwrap_or_default(),
+        publish: r.table("publish", &PUBLISH).map(publish).unwrap_or_default(),
         brokers: brokers(&mut r, strict_security, &mut broker_names),
         channels: BTreeMap::new(),
         consumers: BTreeMap::new(),

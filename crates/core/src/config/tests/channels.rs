@@ -68,10 +68,8 @@ fn a_declared_dead_letter_channel_is_an_unordered_queue() {
 fn a_consumer_cannot_dead_letter_to_its_own_channel() {
     assert_eq!(
         problems("[channels.a]\nkind = 'queue'\n[consumers.c]\nchannel = 'a'\ndead_letter = 'a'"),
-        [
-            "p.toml:7:1: consumers.c.dead_letter: `a` is the channel that the consumer consumes; \
-             fix: name another channel"
-        ]
+        ["p.toml:7:1: consumers.c.dead_letter: `a` is the channel that the consumer consumes; \
+             fix: name another channel"]
     );
 }
 
@@ -83,10 +81,8 @@ fn an_implied_dead_letter_channel_that_resembles_a_declared_one_is_warned_about(
     );
     assert_eq!(
         warnings(&config),
-        [
-            "p.toml:9:1: consumers.c.dead_letter: `email-dead` is not declared, and so implied; did \
-             you mean `emails-dead`?; fix: declare it: [channels.email-dead]"
-        ]
+        ["p.toml:9:1: consumers.c.dead_letter: `email-dead` is not declared, and so implied; did \
+             you mean `emails-dead`?; fix: declare it: [channels.email-dead]"]
     );
 }
 

@@ -47,10 +47,7 @@ fn a_consumer_is_read_with_all_its_keys() {
         }
     );
     let dedup = c.dedup.unwrap();
-    assert_eq!(
-        (dedup.store.as_str(), dedup.lease),
-        ("s", Duration::from_secs(5))
-    );
+    assert_eq!((dedup.store.as_str(), dedup.lease), ("s", Duration::from_secs(5)));
     assert_eq!(dedup.on_store_failure, StoreFailure::Pass);
     let breaker = c.breaker.unwrap();
     assert_eq!((breaker.failure_rate, breaker.minimum), (1.0, 5));
@@ -64,10 +61,8 @@ fn a_topics_group_is_the_consumer_and_a_queues_group_is_the_queue() {
     assert_eq!(config.consumers["c"].group, "q");
     assert_eq!(
         problems(&format!("{QUEUE}[consumers.c]\nchannel = 'q'\ngroup = 'c'")),
-        [
-            "p.toml:9:1: consumers.c.group: the queue `q` has one group, which carries its name; \
-             fix: remove `group`, or make the channel a topic"
-        ]
+        ["p.toml:9:1: consumers.c.group: the queue `q` has one group, which carries its name; \
+             fix: remove `group`, or make the channel a topic"]
     );
 }
 
@@ -123,11 +118,9 @@ fn a_store_in_memory_before_a_real_broker_is_warned_about() {
     let config = build(&format!("[broker]\nurl = 'fake://h'\n{text}")).build();
     assert_eq!(
         warnings(&config.unwrap()),
-        [
-            "p.toml:9:11: consumers.c.dedup.store: the store `memory` forgets on restart, and \
+        ["p.toml:9:11: consumers.c.dedup.store: the store `memory` forgets on restart, and \
              isn't shared by processes; fix: register a store that is, or accept duplicates after \
-             a restart"
-        ]
+             a restart"]
     );
 }
 
@@ -201,14 +194,10 @@ fn a_small_prefetch_is_fine_without_a_batch_table() {
 
 #[test]
 fn a_start_on_a_queue_is_warned_about() {
-    let config = good(&format!(
-        "{QUEUE}[consumers.c]\nchannel = 'q'\nstart = 'earliest'"
-    ));
+    let config = good(&format!("{QUEUE}[consumers.c]\nchannel = 'q'\nstart = 'earliest'"));
     assert_eq!(
         warnings(&config),
-        [
-            "p.toml:9:1: consumers.c.start: a queue has no start: its consumers share what is \
-             there; fix: remove `start`, or make the channel a topic"
-        ]
+        ["p.toml:9:1: consumers.c.start: a queue has no start: its consumers share what is \
+             there; fix: remove `start`, or make the channel a topic"]
     );
 }

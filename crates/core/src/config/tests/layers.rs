@@ -22,11 +22,7 @@ fn the_environment_overrides_the_file_and_code_overrides_both() {
         ])
         .build();
     let errors = config.unwrap_err();
-    assert!(
-        errors
-            .message()
-            .contains("environment variable POLYMQ_NAMESPACE: namespace: ")
-    );
+    assert!(errors.message().contains("environment variable POLYMQ_NAMESPACE: namespace: "));
 
     let config = build(&format!("{BROKER}{SERVICE}"))
         .set("consumers.mail-er.timeout", "7s")
@@ -57,10 +53,7 @@ fn a_later_url_replaces_a_list_and_a_list_can_be_given() {
         config.unwrap().brokers["default"].addresses()
     };
     assert_eq!(addresses("memory://"), ["memory://"]);
-    assert_eq!(
-        addresses("['fake://c', 'fake://d']"),
-        ["fake://c", "fake://d"]
-    );
+    assert_eq!(addresses("['fake://c', 'fake://d']"), ["fake://c", "fake://d"]);
 }
 
 #[test]
@@ -69,10 +62,7 @@ fn a_whole_service_can_come_from_the_environment() {
         .vars([
             ("POLYMQ_BROKER__URL", "memory://"),
             ("POLYMQ_BROKER__PASSWORD", "123"),
-            (
-                "POLYMQ_CHANNELS__NEW_ORDERS",
-                "{ kind = 'topic', order_by = 'key' }",
-            ),
+            ("POLYMQ_CHANNELS__NEW_ORDERS", "{ kind = 'topic', order_by = 'key' }"),
             ("POLYMQ_CHANNELS__NEW_ORDERS__PARTITIONS", " 3\n"),
             ("POLYMQ_CHANNELS__NEW_ORDERS__MAX_BYTES", "64MiB"),
             ("POLYMQ_CHANNELS__NEW_ORDERS__KAFKA__TOPIC", "legacy.Orders"),
@@ -114,9 +104,7 @@ fn a_variable_that_fits_no_key_is_named() {
 
 #[test]
 fn a_key_set_in_code_is_checked_like_any_other() {
-    let builder = build(BROKER)
-        .set("publish.windo", 1)
-        .set("broker.url.x", true);
+    let builder = build(BROKER).set("publish.windo", 1).set("broker.url.x", true);
     assert_eq!(
         lines(builder),
         [
@@ -130,19 +118,13 @@ fn a_key_set_in_code_is_checked_like_any_other() {
 #[test]
 fn a_later_file_overrides_an_earlier_one_key_by_key() {
     let config = build(&format!("{BROKER}{SERVICE}"))
-        .text(
-            "local.toml",
-            "namespace = 'dev'\n[consumers.mail-er.retry]\ndelayed = 1",
-        )
+        .text("local.toml", "namespace = 'dev'\n[consumers.mail-er.retry]\ndelayed = 1")
         .build()
         .unwrap();
     assert_eq!(config.namespace, "dev");
     let retry = &config.consumers["mail-er"].retry;
     assert_eq!((retry.delayed, retry.base), (1, Duration::from_secs(2)));
-    assert_eq!(
-        config.locate("consumers.mail-er.retry.delayed").to_string(),
-        "local.toml:3:1"
-    );
+    assert_eq!(config.locate("consumers.mail-er.retry.delayed").to_string(), "local.toml:3:1");
 }
 
 #[test]
@@ -150,9 +132,6 @@ fn a_missing_file_is_named_with_its_whole_path() {
     let error = Config::load("no/such/polymq.toml", &[]).unwrap_err();
     let path = std::path::absolute("no/such/polymq.toml").unwrap();
     let message = error.message();
-    assert!(
-        message.contains(&format!("{}: ", path.display())),
-        "{message}"
-    );
+    assert!(message.contains(&format!("{}: ", path.display())), "{message}");
     assert!(message.contains("no such file"), "{message}");
 }

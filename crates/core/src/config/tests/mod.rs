@@ -52,9 +52,7 @@ impl Adapter for Fake {
 const BROKER: &str = "[broker]\nurl = 'memory://'\n";
 
 fn build(text: &str) -> ConfigBuilder {
-    Config::builder()
-        .text("p.toml", text)
-        .adapters(&[Arc::new(Fake)])
+    Config::builder().text("p.toml", text).adapters(&[Arc::new(Fake)])
 }
 
 fn good(text: &str) -> Config {
@@ -187,9 +185,7 @@ fn a_key_is_located_and_so_is_one_that_was_not_given() {
     assert_eq!(at("consumers.c.timeout"), "p.toml:5:12");
     assert_eq!(at("namespace"), "p.toml:1:1");
     assert_eq!(
-        config
-            .problem("consumers.c.channel", "no", "yes")
-            .to_string(),
+        config.problem("consumers.c.channel", "no", "yes").to_string(),
         "p.toml:6:1: consumers.c.channel: no; fix: yes"
     );
 }

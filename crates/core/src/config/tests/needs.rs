@@ -50,20 +50,15 @@ fn a_lacking_capability_is_reported_at_the_key_that_needs_it_with_reason_and_fix
     });
     assert_eq!(
         found,
-        [
-            "p.toml:14:11: consumers.a.retry.delayed: NATS 2.10 (broker `default`) has no \
-             delayed-retry: no message schedules; fix: upgrade to 2.12 or later, or set delayed = 0"
-        ]
+        ["p.toml:14:11: consumers.a.retry.delayed: NATS 2.10 (broker `default`) has no \
+             delayed-retry: no message schedules; fix: upgrade to 2.12 or later, or set delayed = 0"]
     );
 }
 
 #[test]
 fn each_need_has_its_key() {
     let found = check(SERVICE, |_| Capabilities::of([]));
-    let keys: Vec<_> = found
-        .iter()
-        .map(|line| line.split(": ").nth(1).unwrap())
-        .collect();
+    let keys: Vec<_> = found.iter().map(|line| line.split(": ").nth(1).unwrap()).collect();
     assert_eq!(
         keys,
         [
@@ -105,8 +100,6 @@ fn quantities_above_the_brokers_limits_are_reported() {
 fn nothing_is_delayed_on_an_ordered_channel_or_when_acked_before() {
     let text = "[channels.o]\nkind = 'queue'\norder_by = 'key'\n[channels.q]\nkind = 'queue'\n\
                 [consumers.a]\nchannel = 'o'\n[consumers.b]\nchannel = 'q'\nack = 'before'";
-    let found = check(text, |_| {
-        everything().without(Capability::DelayedRetry, "", "")
-    });
+    let found = check(text, |_| everything().without(Capability::DelayedRetry, "", ""));
     assert_eq!(found, [""; 0]);
 }

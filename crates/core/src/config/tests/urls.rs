@@ -10,18 +10,14 @@ fn url_problems(url: &str) -> Vec<String> {
 fn an_unsupported_scheme_lists_those_compiled_in_and_names_the_feature() {
     assert_eq!(
         url_problems("'amqps://u:hunter2@h'"),
-        [
-            "p.toml:2:1: broker.url: the URL scheme `amqps` is not supported: compiled in are \
+        ["p.toml:2:1: broker.url: the URL scheme `amqps` is not supported: compiled in are \
              memory, fake; fix: enable the feature `rabbitmq` of `polymq`, or add \
-             `polymq-rabbitmq` and `App::with(polymq_rabbitmq::adapter())`"
-        ]
+             `polymq-rabbitmq` and `App::with(polymq_rabbitmq::adapter())`"]
     );
     assert_eq!(
         url_problems("'memry://'"),
-        [
-            "p.toml:2:1: broker.url: the URL scheme `memry` is not supported: compiled in are \
-             memory, fake; fix: did you mean `memory`?"
-        ]
+        ["p.toml:2:1: broker.url: the URL scheme `memry` is not supported: compiled in are \
+             memory, fake; fix: did you mean `memory`?"]
     );
 }
 
@@ -68,10 +64,8 @@ fn a_username_goes_into_the_urls() {
     assert_eq!(broker.urls[0].expose_secret(), "fake://a%40b@h:1");
     assert_eq!(
         all_problems("[broker]\nurl = 'memory://'\nusername = 'a'"),
-        [
-            "p.toml:3:1: username: `memory://` takes no username; fix: remove it"
-                .replace("username: `", "broker.username: `")
-        ]
+        ["p.toml:3:1: username: `memory://` takes no username; fix: remove it"
+            .replace("username: `", "broker.username: `")]
     );
 }
 
@@ -82,18 +76,14 @@ fn plaintext_to_another_host_is_warned_about_and_refused_when_strict() {
     let config = unchecked(text).build().unwrap();
     assert_eq!(
         warnings(&config),
-        [
-            "p.toml:2:1: broker.url: plaintext to another host, nats://broker.example:4222: \
-             everybody on the way reads the messages and the password; fix: use tls://"
-        ]
+        ["p.toml:2:1: broker.url: plaintext to another host, nats://broker.example:4222: \
+             everybody on the way reads the messages and the password; fix: use tls://"]
     );
     assert_eq!(
         lines(unchecked(&format!("security = 'strict'\n{text}"))),
-        [
-            "p.toml:3:1: broker.url: plaintext to another host, nats://broker.example:4222: \
+        ["p.toml:3:1: broker.url: plaintext to another host, nats://broker.example:4222: \
              everybody on the way reads the messages and the password; fix: use tls:// (security \
-             is \"strict\")"
-        ]
+             is \"strict\")"]
     );
     for quiet in ["amqp://localhost", "kafka://127.0.0.1:9092", "tls://broker"] {
         let config = unchecked(&format!("[broker]\nurl = '{quiet}'")).build();
@@ -120,10 +110,8 @@ fn brokers_are_named_and_have_a_url() {
 fn one_password_at_a_time() {
     assert_eq!(
         problems("password = 'hunter2'\npassword_file = '/x'"),
-        [
-            "p.toml:4:1: broker.password_file: `password` is set too: which one holds is unclear; \
-             fix: remove one of them"
-        ]
+        ["p.toml:4:1: broker.password_file: `password` is set too: which one holds is unclear; \
+             fix: remove one of them"]
     );
 }
 

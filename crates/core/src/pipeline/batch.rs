@@ -1,0 +1,156 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::Mutex;
+use tracing::Instrument;
+
+use super::dispatch::{Handlers, Table};
+use super::hand::Job;
+use super::shared::Shared;
+use super::stages::{Stage, Ticket, id_of};
+use super::worker::{Unreadable, into_result};
+use crate::config::AckMode;
+use crate::service::{Attempt, BatchEndpoint, Gathering, HandlerError};
+
+/// Runs batch handlers. Workers take turns at gathering, so that batches are as full as they can be.
+pub(super) struct BatchWorker {
+    shared: Arc<Shared>,
+    turn: Arc<Mutex<()>>,
+}
+
+/// A batch on its way to the handler.
+struct Gathered {
+    gathering: Box<dyn Gathering>,
+    items: Vec<(Job, Arc<Attempt>, Ticket)>,
+}
+
+impl BatchWorker {
+    pub(super) fn new(shared: Arc<Shared>, turn: Arc<Mutex<()>>) -> Self {
+        Self { shared, turn }
+    }
+
+    /// Until the hand closes.
+    pub(super) async fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        let Handlers::Batch(table) = &shared.handlers else { return };
+        loop {
+            let gathered = {
+                let _turn = self.turn.lock().await;
+                self.gather(table).await
+            };
+            match gathered {
+                Some(gathered) => self.call(gathered).await,
+                None => return,
+            }
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// Waits for a first message, then for more, up to `max` or `linger`. `None`: the hand closed.
+    async fn gather(&self, table: &Table<dyn BatchEndpoint>) -> Option<Gathered> {
+        let shared = &self.shared;
+        let (max, linger) = (shared.config.batch.max, shared.config.batch.linger);
+        let mut gathered: Option<Gathered> = None;
+        let mut until = None;
+        loop {
+            let job = match until {
+                None => shared.hand.next().await,
+                Some(until) => match tokio::time::timeout_at(until, shared.hand.next()).await {
+                    Ok(job) => job,
+                    Err(_) => return gathered,
+                },
+            };
+            // What was gathered before the end is still handled.
+            let Some(job) = job else { return gathered };
+            self.add(table, job, &mut gathered).await;
+            let count = gathered.as_ref().map_or(0, |g| g.items.len());
+            if count >= max {
+                return gathered;
+            }
+            if count > 0 {
+                until.get_or_insert(shared.clock.instant() + linger);
+            }
+        }
+    }
+
+    async fn add(
+        &self,
+        table: &Table<dyn BatchEndpoint>,
+        job: Job,
+        gathered: &mut Option<Gathered>,
+    ) {
+        let shared = &self.shared;
+        let id = id_of(&job.delivery, shared.config.channel.as_str(), shared.clock.now());
+        if let Some((reason, error)) = shared.refuse(&job.delivery) {
+            return shared.finish(shared.dead_lettered(job, &id, reason, error));
+        }
+        let scope = Arc::clone(&shared.scope);
+        let attempt = Arc::new(Attempt::new(scope, job.delivery.clone(), id, job.number));
+        let Some(endpoint) = table.find(job.delivery.message.message_type()) else {
+            return shared.unreadable(job, &attempt.id, Unreadable::UnknownType);
+        };
+        let batch = gathered
+            .get_or_insert_with(|| Gathered { gathering: endpoint.gather(), items: Vec::new() });
+        if let Err(error) = batch.gathering.push(&attempt) {
+            return shared.unreadable(job, &attempt.id, Unreadable::Malformed(error));
+        }
+        match shared.admit(&job, &attempt).await {
+            Stage::Handle(ticket) => {
+                if shared.config.ack == AckMode::Before && !shared.ack_before(job.key).await {
+                    batch.gathering.pop();
+                    return shared.finish(shared.released(Job { held: ticket.held, ..job }));
+                }
+                batch.items.push((job, attempt, ticket));
+            }
+            other => {
+                batch.gathering.pop();
+                shared.stopped(job, &attempt.id, other);
+            }
+        }
+    }
+
+    async fn call(&self, gathered: Gathered) {
+        let Gathered { gathering, items } = gathered;
+        if items.is_empty() {
+            return;
+        }
+        let shared = &self.shared;
+        let start = shared.clock.instant();
+        let span = tracing::debug_span!(
+            target: "polymq::process",
+            "process",
+            messaging.operation.name = "process",
+            messaging.destination.name = %shared.config.channel,
+            messaging.batch.message_count = items.len(),
+            polymq.consumer = %shared.config.name,
+        );
+        // The call itself may panic, before there is a future.
+        let handler = AssertUnwindSafe(async move { gathering.run().await });
+        let timeout = shared.config.timeout;
+        let result = tokio::time::timeout(timeout, handler.catch_unwind().instrument(span)).await;
+        let result = into_result(result, timeout);
+        shared.took(&result, shared.clock.instant() - start);
+        let count = items.len();
+        let answers = result.and_then(|answers| match answers.len() {
+            n if n == count => Ok(answers),
+            n => {
+                Err(HandlerError::new(format!("the handler gave {n} answers for {count} messages")))
+            }
+        });
+        match answers {
+            Ok(answers) => {
+                for ((job, attempt, ticket), answer) in items.into_iter().zip(answers) {
+                    let outputs = attempt.close();
+                    shared.ended(job, &attempt, ticket, answer, outputs);
+                }
+            }
+            Err(error) => {
+                for (job, attempt, ticket) in items {
+                    attempt.close();
+                    shared.ended(job, &attempt, ticket, Err(error.clone()), Vec::new());
+                }
+            }
+        }
+    }
+}

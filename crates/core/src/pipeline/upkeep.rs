@@ -1,0 +1,153 @@
+//! What goes on beside the handlers: intake, timers, leases, events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hand::Offered;
+use super::shared::Shared;
+use super::tally::add;
+use crate::ErrorKind;
+use crate::broker::Event;
+use crate::clock::FAR;
+use crate::model::Origin;
+
+/// How long to wait after `recv` failed: at first and at most.
+const RECV_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+impl Shared {
+    /// Takes deliveries in, until the consumer is closed.
+    pub(super) async fn run_intake(self: Arc<Self>) {
+        let mut backoff = RECV_BACKOFF.0;
+        loop {
+            let deliveries = match self.consumer.recv(self.config.prefetch).await {
+                Ok(deliveries) => deliveries,
+                Err(error) if error.kind() == ErrorKind::Closed => return,
+                Err(error) => {
+                    tracing::error!(consumer = %self.config.name, %error, "receiving failed; trying again");
+                    self.clock.sleep_until(self.clock.instant() + backoff).await;
+                    backoff = (backoff * 2).min(RECV_BACKOFF.1);
+                    continue;
+                }
+            };
+            backoff = RECV_BACKOFF.0;
+            let retries =
+                deliveries.iter().filter(|d| d.origin == Origin::RetryInbox).count() as u64;
+            let count = deliveries.len() as u64;
+            tracing::trace!(
+                target: "polymq::receive",
+                { messaging.operation.name = "receive", messaging.batch.message_count = count },
+                "receive"
+            );
+            self.metrics.consumed.increment(count);
+            add(&self.counters.received, count - retries);
+            add(&self.counters.received_retries, retries);
+            let mut refused = Vec::new();
+            let orphaned = self.hand.take_in(deliveries, self.clock.instant(), |offered, token| {
+                if offered == Offered::Refused {
+                    refused.push((token, None));
+                }
+            });
+            let counts = self.hand.counts();
+            self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);
+            if !refused.is_empty() || !orphaned.is_empty() {
+                self.release_claims(orphaned).await;
+                self.release(refused).await;
+            }
+        }
+    }
+
+    /// Wakes what is parked, and the breaker.
+    pub(super) async fn run_timers(self: Arc<Self>) {
+        loop {
+            let breaker = self.breaker().and_then(|b| b.next_change());
+            let next = [self.hand.next_timer(), breaker].into_iter().flatten().min();
+            let next = next.unwrap_or_else(|| self.clock.instant() + FAR);
+            tokio::select! {
+                () = self.hand.timer_set.notified() => {}
+                () = self.clock.sleep_until(next) => {}
+            }
+            let now = self.clock.instant();
+            self.hand.wake_due(now);
+            let change = self.breaker().and_then(|mut b| b.tick(now));
+            if let Some(change) = change {
+                self.breaker_changed(change);
+            }
+        }
+    }
+
+    /// Renews the leases of everything in hand, up to `max_lease`. It runs on a task of its own, so
+    /// that a handler which never yields does not stop it.
+    pub(super) async fn run_leases(self: Arc<Self>) {
+        let dedup = self.config.dedup.as_ref().map(|d| d.lease);
+        let shortest = [self.hops.limits.lease, dedup].into_iter().flatten().min();
+        let every = shortest.unwrap_or(Duration::from_secs(30)) / 3;
+        loop {
+            self.clock.sleep_until(self.clock.instant() + every).await;
+            let leases = self.hand.leases(self.clock.instant(), self.config.max_lease);
+            for id in &leases.stuck {
+                self.metrics.stuck.increment(1);
+                tracing::error!(
+                    consumer = %self.config.name,
+                    messaging.message.id = id.as_ref().map(tracing::field::display),
+                    max_lease = %humantime::format_duration(self.config.max_lease),
+                    "stuck: in hand for longer than max_lease; its lease is no longer extended"
+                );
+            }
+            let deadline = self.clock.instant() + every;
+            if self.hops.limits.lease.is_some() && !leases.tokens.is_empty() {
+                let results = self.consumer.extend(&leases.tokens, deadline).await;
+                let lost: Vec<_> = leases
+                    .tokens
+                    .iter()
+                    .zip(results)
+                    .filter_map(|(token, result)| match result {
+                        Err(error) if error.kind() == ErrorKind::StaleToken => Some(*token),
+                        Err(error) => {
+                            tracing::warn!(consumer = %self.config.name, %error, "a lease was not extended");
+                            None
+                        }
+                        Ok(()) => None,
+                    })
+                    .collect();
+                self.lose(&lost).await;
+            }
+            self.renew_claims(leases.held).await;
+        }
+    }
+
+    async fn renew_claims(&self, held: Vec<crate::dedup::Held>) {
+        let (Some(dedup), Some(config)) = (&self.dedup, &self.config.dedup) else { return };
+        if held.is_empty() {
+            return;
+        }
+        // Whether a claim still holds is asked again before anything depends on it.
+        if let Err(error) = dedup.store.renew(&held, config.lease).await {
+            self.metrics.dedup_failures.increment(1);
+            tracing::warn!(consumer = %self.config.name, %error, "claims were not renewed");
+        }
+    }
+
+    async fn lose(&self, tokens: &[crate::broker::Token]) {
+        if tokens.is_empty() {
+            return;
+        }
+        let orphaned = self.hand.lose(tokens);
+        self.release_claims(orphaned).await;
+    }
+
+    /// Follows what happens to the consumer.
+    pub(super) async fn run_events(self: Arc<Self>) {
+        let mut events = self.consumer.events();
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::LeaseLost { tokens } => self.lose(&tokens).await,
+                Event::Revoked { tokens, partitions, .. } => {
+                    tracing::info!(consumer = %self.config.name, ?partitions, "revoked");
+                    let dropped = self.hand.revoke(&tokens);
+                    self.release(dropped).await;
+                }
+                event => tracing::info!(consumer = %self.config.name, ?event, "consumer event"),
+            }
+        }
+    }
+}

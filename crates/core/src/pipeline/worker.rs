@@ -1,0 +1,292 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::error::Elapsed;
+use tracing::Instrument;
+
+use super::dead_letter::DeadLetterReason;
+use super::dispatch::Table;
+use super::hand::Job;
+use super::outcome::Next;
+use super::shared::Shared;
+use super::stages::{Skip, Stage, Ticket, id_of};
+use crate::broker::Settlement;
+use crate::config::{AckMode, UnknownType};
+use crate::model::MessageId;
+use crate::service::{
+    Attempt, AttemptFuture, CLASS_PANIC, CLASS_TIMEOUT, Endpoint, HandlerError, Output,
+    empty_future,
+};
+
+/// Runs handlers, one message at a time. What it needs per message, it reuses.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    place: AttemptFuture,
+    attempt: Option<Arc<Attempt>>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, place: empty_future(), attempt: None }
+    }
+
+    /// Until the hand closes.
+    pub(super) async fn run(mut self) {
+        while let Some(job) = self.shared.hand.next().await {
+            self.work(job).await;
+            // A handler that never waits must not keep its thread from others.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    async fn work(&mut self, job: Job) {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.now();
+        let id = id_of(&job.delivery, shared.config.channel.as_str(), now);
+        if let Some((reason, error)) = shared.refuse(&job.delivery) {
+            return shared.finish(shared.dead_lettered(job, &id, reason, error));
+        }
+        let super::dispatch::Handlers::Single(table) = &shared.handlers else { return };
+        let attempt = self.attempt(&job, id);
+        if let Err(unreadable) = self.decode(table, &attempt) {
+            return shared.unreadable(job, &attempt.id, unreadable);
+        }
+        match shared.admit(&job, &attempt).await {
+            Stage::Handle(ticket) => self.handle(job, &attempt, ticket).await,
+            other => shared.stopped(job, &attempt.id, other),
+        }
+        self.attempt = Some(attempt);
+    }
+
+    /// The attempt's cell: the one of the message before, unless somebody still holds it.
+    fn attempt(&mut self, job: &Job, id: MessageId) -> Arc<Attempt> {
+        let scope = Arc::clone(&self.shared.scope);
+        let fresh = Attempt::new(scope, job.delivery.clone(), id, job.number);
+        match self.attempt.take() {
+            Some(mut cell) => match Arc::get_mut(&mut cell) {
+                Some(place) => {
+                    *place = fresh;
+                    cell
+                }
+                None => Arc::new(fresh),
+            },
+            None => Arc::new(fresh),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        table: &Table<dyn Endpoint>,
+        attempt: &Arc<Attempt>,
+    ) -> Result<(), Unreadable> {
+        let _span = tracing::trace_span!("decode").entered();
+        match table.find(attempt.delivery.message.message_type()) {
+            None => Err(Unreadable::UnknownType),
+            Some(endpoint) => {
+                endpoint.prepare(attempt, &mut self.place).map_err(Unreadable::Malformed)
+            }
+        }
+    }
+
+    async fn handle(&mut self, job: Job, attempt: &Arc<Attempt>, ticket: Ticket) {
+        let shared = Arc::clone(&self.shared);
+        if shared.config.ack == AckMode::Before && !shared.ack_before(job.key).await {
+            return shared.finish(shared.released(Job { held: ticket.held, ..job }));
+        }
+        let result = self.call(attempt).await;
+        let outputs = attempt.close();
+        shared.ended(job, attempt, ticket, result, outputs);
+    }
+
+    /// Runs the handler, within its time, and catches what it throws.
+    async fn call(&mut self, attempt: &Attempt) -> Result<(), HandlerError> {
+        let start = self.shared.clock.instant();
+        let span = process_span(attempt);
+        let handler = AssertUnwindSafe(&mut self.place).catch_unwind().instrument(span);
+        let timeout = self.shared.config.timeout;
+        let result = match attempt.trace {
+            Some(trace) => trace.scope(tokio::time::timeout(timeout, handler)).await,
+            None => tokio::time::timeout(timeout, handler).await,
+        };
+        let took = self.shared.clock.instant() - start;
+        if !matches!(result, Ok(Ok(_))) {
+            // Ends what did not end by itself.
+            self.place = empty_future();
+        }
+        let result = into_result(result, timeout);
+        self.shared.took(&result, took);
+        result
+    }
+}
+
+pub(super) fn process_span(attempt: &Attempt) -> tracing::Span {
+    tracing::debug_span!(
+        target: "polymq::process",
+        "process",
+        messaging.operation.name = "process",
+        messaging.destination.name = %attempt.scope.channel,
+        messaging.consumer.group.name = %attempt.scope.group,
+        messaging.message.id = %attempt.id,
+        polymq.consumer = %attempt.scope.consumer,
+        polymq.attempt = attempt.number,
+        trace_id = attempt.trace.map(|t| tracing::field::display(t.trace_id())),
+    )
+}
+
+/// What a caught and timed call amounts to.
+pub(super) fn into_result<T>(
+    result: Result<std::thread::Result<Result<T, HandlerError>>, Elapsed>,
+    timeout: Duration,
+) -> Result<T, HandlerError> {
+    match result {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(panic)) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a value that is no text".to_owned());
+            Err(HandlerError::new(format!("the handler panicked: {text}")).class(CLASS_PANIC))
+        }
+        Err(_) => {
+            let text = format!(
+                "the attempt took longer than its timeout, {}",
+                humantime::format_duration(timeout)
+            );
+            Err(HandlerError::new(text).class(CLASS_TIMEOUT))
+        }
+    }
+}
+
+/// Why a message never got as far as its handler.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    UnknownType,
+    Malformed(crate::Error),
+}
+
+impl Shared {
+    pub(super) fn unreadable(&self, job: Job, id: &MessageId, why: Unreadable) {
+        let reason = match why {
+            Unreadable::Malformed(error) => {
+                let chain = HandlerError::new(error).chain(super::dead_letter::MAX_ERROR_BYTES);
+                return self.finish(self.dead_lettered(
+                    job,
+                    id,
+                    DeadLetterReason::Undecodable,
+                    chain,
+                ));
+            }
+            Unreadable::UnknownType => {
+                let name = job.delivery.message.message_type().unwrap_or("(none)");
+                format!("no handler of this consumer takes the type `{name}`")
+            }
+        };
+        match self.config.unknown_type {
+            UnknownType::Ignore => {
+                let held = job.held.clone();
+                self.finish(self.skipped(&job, Skip::Ignored, held));
+            }
+            UnknownType::DeadLetter => {
+                self.finish(self.dead_lettered(job, id, DeadLetterReason::UnknownType, reason));
+            }
+            UnknownType::Fail => {
+                let held = job.held.clone();
+                let error = HandlerError::new(reason).class("unknown-type");
+                self.follow(self.failed(job, id, held, &error));
+            }
+        }
+    }
+
+    /// A stage before the handler said what happens.
+    pub(super) fn stopped(&self, job: Job, id: &MessageId, stage: Stage) {
+        match stage {
+            Stage::Handle(_) => {}
+            Stage::Skip(skip) => {
+                let held = job.held.clone();
+                self.finish(self.skipped(&job, skip, held));
+            }
+            Stage::DeadLetter(reason, error) => {
+                self.finish(self.dead_lettered(job, id, reason, error));
+            }
+            Stage::Reschedule(due) => self.finish(self.rescheduled(&job, due)),
+            Stage::Park(until) => self.or_release(self.hand.park(job, until)),
+            Stage::Bar => {
+                self.or_release(self.hand.bar(job));
+                // The breaker may have closed since it said so.
+                if self.breaker().is_none_or(|b| !b.is_holding()) {
+                    self.hand.unbar(usize::MAX);
+                }
+            }
+        }
+    }
+
+    /// An attempt has ended.
+    pub(super) fn ended(
+        &self,
+        job: Job,
+        attempt: &Attempt,
+        ticket: Ticket,
+        result: Result<(), HandlerError>,
+        outputs: Vec<Output>,
+    ) {
+        let failed = match &result {
+            Ok(()) => Some(false),
+            // A permanent error is about the message, not about what the handler depends on.
+            Err(error) => (!error.is_permanent()).then_some(true),
+        };
+        if self.breaker.is_some() {
+            self.record(ticket.probe, failed);
+        }
+        match result {
+            Ok(()) => self.finish(self.handled(job, ticket.held, outputs)),
+            Err(error) => self.follow(self.failed(job, &attempt.id, ticket.held, &error)),
+        }
+    }
+
+    fn follow(&self, next: Next) {
+        match next {
+            Next::Finish(finished) => self.finish(finished),
+            Next::Again(job, at, retried) => {
+                self.tell_retried(retried);
+                self.or_release(match at {
+                    None => self.hand.again(job),
+                    Some(at) => self.hand.park(job, at),
+                });
+            }
+        }
+    }
+
+    /// What cannot wait in the hand goes back to the broker.
+    fn or_release(&self, waiting: Result<(), Job>) {
+        if let Err(job) = waiting {
+            self.finish(self.released(job));
+        }
+    }
+
+    /// Acks before handling. `false`: the broker did not take the ack, so it will redeliver.
+    pub(super) async fn ack_before(&self, key: usize) -> bool {
+        let Some(token) = self.hand.live_token(key) else { return false };
+        let deadline = self.clock.instant() + super::SETTLE_TIMEOUT;
+        match self.consumer.settle(&[(token, Settlement::Ack)], deadline).await.pop() {
+            Some(Ok(())) => {
+                self.hand.set_acked(key);
+                true
+            }
+            Some(Err(error)) => {
+                tracing::warn!(consumer = %self.config.name, %error, "not acked, so not handled");
+                false
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn took<T>(&self, result: &Result<T, HandlerError>, took: Duration) {
+        match result {
+            Ok(_) => self.metrics.process.record(took.as_secs_f64()),
+            Err(error) => self.metrics.attempt_failed(error.error_class(), took),
+        }
+    }
+}

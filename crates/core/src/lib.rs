@@ -6,6 +6,7 @@ pub mod broker;
 mod clock;
 pub mod config;
 mod error;
+pub mod memory;
 pub mod model;
 
 pub use clock::{Clock, SystemClock, VirtualClock, system_clock};

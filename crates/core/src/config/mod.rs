@@ -18,7 +18,7 @@ pub use consumer::{
 };
 pub use publish::{PublishConfig, WhenFull};
 pub use retry::{Backoff, Jitter, RetryPolicy};
-pub use settings::Settings;
+pub use settings::{ByteSize, HumanDuration, Settings};
 
 use crate::model::{ChannelName, ConsumerName, Namespace};
 

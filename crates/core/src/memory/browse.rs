@@ -5,8 +5,9 @@ use async_trait::async_trait;
 
 use super::channel::Channel;
 use super::connection::Connection;
-use super::error;
 use super::group::position;
+use super::inbox::Due;
+use super::log::Record;
 use super::server::lock;
 use crate::broker::{Browse, Capability, PeekHandle, Peeked, StartPosition};
 use crate::model::Origin;
@@ -74,12 +75,12 @@ impl MemoryBrowse {
                     .collect();
                 let unhandled = |seq: &u64| *seq >= group.cursor || behind.contains(seq);
                 let records = state.log.from(self.next).filter(|(seq, _)| unhandled(seq));
-                let show = |(seq, record): (u64, &super::log::Record<_>)| peek(seq, record);
+                let show = |(seq, record): (u64, &Record<_>)| peek(seq, record);
                 records.take(max).map(show).collect()
             }
             Origin::RetryInbox => {
                 let records = group.inbox.log.from(self.next).take(max);
-                let show = |(seq, record): (u64, &super::log::Record<super::inbox::Due>)| Peeked {
+                let show = |(seq, record): (u64, &Record<Due>)| Peeked {
                     due: record.extra.at,
                     ..peek(seq, record)
                 };
@@ -106,7 +107,7 @@ impl MemoryBrowse {
     }
 }
 
-fn peek<X>(seq: u64, record: &super::log::Record<X>) -> Peeked {
+fn peek<X>(seq: u64, record: &Record<X>) -> Peeked {
     let mut peeked = Peeked::new(PeekHandle(seq.to_string()), record.message.clone());
     peeked.position = Some(position(seq));
     peeked

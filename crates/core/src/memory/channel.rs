@@ -9,7 +9,7 @@ use super::group::{Counted, Group};
 use super::in_flight::Entry;
 use super::inbox::Due;
 use super::log::{Log, Record};
-use crate::broker::{ChannelKind, ChannelRole, ChannelSpec, GroupSpec, StartPosition, Token};
+use crate::broker::{ChannelKind, ChannelSpec, GroupSpec, StartPosition, Token};
 use crate::model::{ChannelName, GroupName, Message, Origin, Timestamp};
 use crate::{Error, ErrorKind};
 
@@ -28,36 +28,40 @@ pub(super) struct Channel {
     pub(super) id: usize,
     pub(super) name: ChannelName,
     pub(super) kind: ChannelKind,
-    pub(super) role: ChannelRole,
     pub(super) ordered: bool,
     pub(super) partitions: u32,
     pub(super) max_bytes: Option<u64>,
-    pub(super) budget: Arc<Budget>,
     pub(super) state: Mutex<State>,
 }
 
 impl Channel {
-    pub(super) fn new(id: usize, spec: &ChannelSpec, budget: Arc<Budget>) -> Self {
-        let history = spec.retention.filter(|_| spec.kind == ChannelKind::Topic);
-        Self {
+    /// A channel with its groups; a queue always has its own.
+    pub(super) fn new(id: usize, spec: &ChannelSpec, budget: Arc<Budget>) -> Result<Self, Error> {
+        let mut state = State {
+            log: Log::default(),
+            bytes: 0,
+            groups: Vec::new(),
+            history: spec.retention.filter(|_| spec.kind == ChannelKind::Topic),
+            handled: 0,
+            expired_to: 0,
+            budget,
+        };
+        for group in &spec.groups {
+            state.add_group(group, spec.ordered)?;
+        }
+        if spec.kind == ChannelKind::Queue && spec.groups.is_empty() {
+            let own = GroupSpec::new(GroupName::from(&spec.name));
+            state.add_group(&own, spec.ordered)?;
+        }
+        Ok(Self {
             id,
             name: spec.name.clone(),
             kind: spec.kind,
-            role: spec.role,
             ordered: spec.ordered,
             partitions: spec.partitions,
             max_bytes: spec.max_bytes,
-            budget: Arc::clone(&budget),
-            state: Mutex::new(State {
-                log: Log::default(),
-                bytes: 0,
-                groups: Vec::new(),
-                history,
-                handled: 0,
-                expired_to: 0,
-                budget,
-            }),
-        }
+            state: Mutex::new(state),
+        })
     }
 }
 
@@ -178,7 +182,6 @@ impl State {
         if first {
             // Whoever waits has set its timer by what was first before.
             group.wake.notify_waiters();
-            group.wake.notify_one();
         }
         seq
     }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,7 +8,7 @@ use super::error;
 use super::server::{MemoryServer, Space};
 use crate::Result;
 use crate::broker::{BrokerInfo, Capabilities, Capability, EventSender, Topology};
-use crate::clock::Clock;
+use crate::clock::{Clock, FAR};
 use crate::model::{ChannelName, GroupName};
 
 /// What a broker handle and its consumers share.
@@ -33,6 +34,11 @@ impl Connection {
             return Err(error::closed("broker").with_broker(&self.info.name));
         }
         Ok(())
+    }
+
+    /// How long a delivery may stay unsettled.
+    pub(super) fn lease(&self) -> Duration {
+        self.server.options().lease.min(FAR)
     }
 
     /// # Errors

@@ -82,7 +82,7 @@ impl MemoryConsumer {
 
     fn look(&self, max: usize) -> Result<Look> {
         self.connection.check_open()?;
-        let lease = self.connection.server.options().lease;
+        let lease = self.connection.lease();
         let mut state = lock(&self.channel.state);
         let now = self.connection.clock.instant();
         state.groups[self.group].expire(now);

@@ -168,17 +168,18 @@ impl Connection {
     /// What makes it impossible to store, apart from a lack of room.
     pub(super) fn place(&self, channel: &Channel, state: &State, send: &Send) -> Result<Place> {
         let (message, limits) = (&send.message, &self.capabilities.limits);
-        for (what, size, max) in [
-            ("bytes", message.size(), limits.max_message_bytes),
-            (
-                "bytes of headers",
-                message.headers().size(),
-                limits.max_header_bytes,
-            ),
-            ("headers", message.headers().len(), limits.max_headers),
-        ] {
-            if size > max {
-                return Err(error::too_large(&channel.name, what, size, max));
+        let too_large = |what, size, max| Err(error::too_large(&channel.name, what, size, max));
+        if message.size() > limits.max_message_bytes {
+            return too_large("bytes", message.size(), limits.max_message_bytes);
+        }
+        // A retry or a dead letter carries polymq's headers beside the application's.
+        if Class::from(&send.destination) == Class::Application {
+            let headers = message.headers();
+            if headers.size() > limits.max_header_bytes {
+                return too_large("bytes of headers", headers.size(), limits.max_header_bytes);
+            }
+            if headers.len() > limits.max_headers {
+                return too_large("headers", headers.len(), limits.max_headers);
             }
         }
         match &send.destination {
@@ -218,7 +219,7 @@ impl Connection {
             Some(at) => self.clock.instant_of(at.min(now + FAR)),
         };
         if let Some(ceiling) = self.server.options().max_delay {
-            instant = instant.min(self.clock.instant() + ceiling);
+            instant = instant.min(self.clock.instant() + ceiling.min(FAR));
         }
         Due { at, instant }
     }
@@ -231,10 +232,11 @@ pub(super) fn check_room(
     class: Class,
     cost: u64,
 ) -> Result<()> {
-    match channel.max_bytes {
-        Some(max) if class == Class::Application && !state.make_room(cost, max) => {
-            Err(error::full_channel(&channel.name, state.bytes, max, cost))
-        }
-        _ => Ok(()),
+    let Some(max) = channel.max_bytes.filter(|_| class == Class::Application) else {
+        return Ok(());
+    };
+    if state.make_room(cost, max) {
+        return Ok(());
     }
+    Err(error::full_channel(&channel.name, state.bytes, max, cost))
 }

@@ -69,7 +69,7 @@ impl MemoryConsumer {
 
     pub(super) fn extend_now(&self, tokens: &[Token]) -> Vec<Result<()>> {
         let mut state = self.current();
-        let lease = self.connection.server.options().lease;
+        let lease = self.connection.lease();
         let deadline = self.connection.clock.instant() + lease;
         let in_flight = &mut state.groups[self.group].in_flight;
         let mut extend = |token: &Token| {

@@ -41,7 +41,7 @@ impl Connection {
         for (wanted, object) in current {
             if object.state == ObjectState::Missing {
                 match wanted {
-                    Wanted::Channel(spec) => self.create_channel(spec),
+                    Wanted::Channel(spec) => self.create_channel(spec)?,
                     Wanted::Group(spec, group) => self.create_group(spec, group)?,
                 }
             }
@@ -49,13 +49,19 @@ impl Connection {
         Ok(())
     }
 
-    fn create_channel(&self, spec: &ChannelSpec) {
+    /// The channel and its groups become visible together: a message published right after must
+    /// find those that it is for.
+    fn create_channel(&self, spec: &ChannelSpec) -> Result<()> {
         let channels = &self.space.channels;
         let mut channels = channels.write().unwrap_or_else(PoisonError::into_inner);
-        channels.entry(spec.name.clone()).or_insert_with(|| {
-            let budget = Arc::clone(&self.server.0.budget);
-            Arc::new(Channel::new(self.server.next_channel(), spec, budget))
-        });
+        if channels.contains_key(&spec.name) {
+            return Ok(());
+        }
+        let budget = Arc::clone(&self.server.0.budget);
+        let channel = Channel::new(self.server.next_channel(), spec, budget)
+            .map_err(|e| e.with_operation("apply").with_channel(&spec.name))?;
+        channels.insert(spec.name.clone(), Arc::new(channel));
+        Ok(())
     }
 
     fn create_group(&self, spec: &ChannelSpec, group: &GroupSpec) -> Result<()> {

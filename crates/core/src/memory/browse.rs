@@ -74,12 +74,15 @@ impl MemoryBrowse {
                     .chain(group.lanes.waiting())
                     .collect();
                 let unhandled = |seq: &u64| *seq >= group.cursor || behind.contains(seq);
-                let records = state.log.from(self.next).filter(|(seq, _)| unhandled(seq));
+                let records = state
+                    .log
+                    .iter_from(self.next)
+                    .filter(|(seq, _)| unhandled(seq));
                 let show = |(seq, record): (u64, &Record<_>)| peek(seq, record);
                 records.take(max).map(show).collect()
             }
             Origin::RetryInbox => {
-                let records = group.inbox.log.from(self.next).take(max);
+                let records = group.inbox.log.iter_from(self.next).take(max);
                 let show = |(seq, record): (u64, &Record<Due>)| Peeked {
                     due: record.extra.at,
                     ..peek(seq, record)

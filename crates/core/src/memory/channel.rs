@@ -4,14 +4,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::error;
-use super::group::{Counted, Group};
+use super::group::Group;
 use super::in_flight::Entry;
 use super::inbox::Due;
 use super::log::{Log, Record};
-use crate::broker::{ChannelKind, ChannelSpec, GroupSpec, StartPosition, Token};
+use crate::Error;
+use crate::broker::{ChannelKind, ChannelSpec, GroupSpec, Token};
 use crate::model::{ChannelName, GroupName, Message, Origin, Timestamp};
-use crate::{Error, ErrorKind};
 
 /// What a channel's log knows about a message.
 #[derive(Debug)]
@@ -73,12 +72,12 @@ pub(super) struct State {
     pub(super) bytes: u64,
     pub(super) groups: Vec<Group>,
     /// How long a topic keeps what every group has handled.
-    history: Option<Duration>,
+    pub(super) history: Option<Duration>,
     /// How many messages of the log every group has handled.
-    handled: usize,
+    pub(super) handled: usize,
     /// What was published before this place has outlived `history`.
-    expired_to: u64,
-    budget: Arc<Budget>,
+    pub(super) expired_to: u64,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl State {
@@ -94,55 +93,6 @@ impl State {
         let group = Group::new(spec.name.clone(), ordered, start, backlog);
         self.groups.push(group);
         Ok(())
-    }
-
-    /// The sequence number that a position stands for.
-    pub(super) fn resolve(&self, position: StartPosition) -> Result<u64, Error> {
-        let oldest = self
-            .log
-            .from(0)
-            .next()
-            .map_or(self.log.next_seq(), |(seq, _)| seq);
-        match position {
-            StartPosition::Latest => Ok(self.log.next_seq()),
-            StartPosition::Earliest => Ok(oldest),
-            StartPosition::Timestamp(at) => {
-                let first = self.log.from(0).find(|(_, r)| r.extra.published >= at);
-                Ok(first.map_or(self.log.next_seq(), |(seq, _)| seq))
-            }
-            StartPosition::Position(p)
-                if p.partition == 0 && (oldest..=self.log.next_seq()).contains(&p.offset) =>
-            {
-                Ok(p.offset)
-            }
-            StartPosition::Position(p) => Err(Error::new(
-                ErrorKind::NotFound,
-                format!(
-                    "there is no position {p}: the channel holds 0/{oldest} up to 0/{}",
-                    self.log.next_seq()
-                ),
-            )
-            .with_help("choose a position within that range, `earliest` or a timestamp")),
-        }
-    }
-
-    /// Marks what lies at and after `from` as unhandled by one more group.
-    pub(super) fn claim(&mut self, from: u64) -> u64 {
-        let mut claimed = 0;
-        for (_, record) in self.log.from_mut(from) {
-            self.handled -= usize::from(record.extra.unhandled == 0);
-            record.extra.unhandled += 1;
-            claimed += 1;
-        }
-        claimed
-    }
-
-    /// Whether `cost` more bytes fit under `max`, if need be in place of history.
-    pub(super) fn make_room(&mut self, cost: u64, max: u64) -> bool {
-        if self.bytes.saturating_add(cost) > max {
-            self.evict(self.bytes.saturating_add(cost) - max);
-        }
-        self.bytes.saturating_add(cost) <= max
     }
 
     /// Stores a message for every group. Its bytes were taken from the budget before; they are
@@ -225,148 +175,6 @@ impl State {
         if self.history.is_none_or(|keep| published + keep <= now) {
             self.drop_handled(seq);
         }
-    }
-
-    fn drop_handled(&mut self, seq: u64) {
-        if let Some(record) = self.log.remove(seq) {
-            self.handled -= 1;
-            self.bytes -= record.cost;
-            self.budget.give_back(record.cost);
-        }
-    }
-
-    /// Drops history that is older than the retention.
-    pub(super) fn expire_history(&mut self, now: Timestamp) {
-        let Some(keep) = self.history else {
-            return;
-        };
-        let next = self.log.next_seq();
-        let old = |(_, record): &(u64, &Record<Stored>)| record.extra.published + keep <= now;
-        let expired: Vec<(u64, bool)> = (self.log.from(self.expired_to))
-            .take_while(old)
-            .map(|(seq, record)| (seq, record.extra.unhandled == 0))
-            .collect();
-        if let Some((last, _)) = expired.last() {
-            self.expired_to = (last + 1).min(next);
-        }
-        for (seq, _) in expired.into_iter().filter(|(_, handled)| *handled) {
-            self.drop_handled(seq);
-        }
-    }
-
-    /// Drops history, oldest first, until `bytes` were freed; says how many were.
-    pub(super) fn evict(&mut self, bytes: u64) -> u64 {
-        if self.handled == 0 {
-            return 0;
-        }
-        let mut freed = 0;
-        let history = self.log.from(0).filter(|(_, r)| r.extra.unhandled == 0);
-        let victims: Vec<u64> = history
-            .take_while(|(_, record)| {
-                let enough = freed >= bytes;
-                freed += if enough { 0 } else { record.cost };
-                !enough
-            })
-            .map(|(seq, _)| seq)
-            .collect();
-        for seq in victims {
-            self.drop_handled(seq);
-        }
-        freed
-    }
-
-    /// Drops what waits for a group, and says how much that was.
-    pub(super) fn purge(&mut self, group: usize, now: Timestamp) -> u64 {
-        let waiting = self.waiting(group);
-        let of = &mut self.groups[group];
-        of.lanes.drain();
-        of.cursor = self.log.next_seq();
-        of.backlog = 0;
-        of.forget_before(of.cursor);
-        for seq in &waiting {
-            self.settle_record(*seq, now);
-        }
-        waiting.len() as u64
-    }
-
-    /// Drops what waits in a group's retry inbox, and says how much that was.
-    pub(super) fn purge_retries(&mut self, group: usize) -> u64 {
-        let waiting = self.groups[group].inbox.waiting();
-        let seqs: Vec<u64> = waiting.map(|(seq, _)| seq).collect();
-        for seq in &seqs {
-            self.drop_retry(group, *seq);
-        }
-        seqs.len() as u64
-    }
-
-    fn drop_retry(&mut self, group: usize, seq: u64) -> bool {
-        let group = &mut self.groups[group];
-        group.forget(Origin::RetryInbox, seq);
-        let removed = group.inbox.log.remove(seq);
-        self.budget
-            .give_back(removed.as_ref().map_or(0, |record| record.cost));
-        removed.is_some()
-    }
-
-    /// Deletes one message that waits in a group's retry inbox.
-    pub(super) fn discard_retry(&mut self, group: usize, seq: u64) -> Result<(), Error> {
-        if self.groups[group].holds(Origin::RetryInbox, seq) {
-            return Err(error::in_hand(seq));
-        }
-        let dropped = self.drop_retry(group, seq);
-        dropped.then_some(()).ok_or_else(|| error::gone(seq))
-    }
-
-    /// What of the channel waits for a group.
-    fn waiting(&self, group: usize) -> Vec<u64> {
-        let group = &self.groups[group];
-        let ahead = self.log.from(group.cursor).map(|(seq, _)| seq);
-        group.lanes.waiting().chain(ahead).collect()
-    }
-
-    /// Moves a group: what it has in hand of the channel is taken back first.
-    pub(super) fn seek(&mut self, group: usize, to: u64, now: Timestamp) {
-        let held = self.groups[group].in_flight.iter();
-        let tokens: Vec<Token> = held
-            .filter(|e| e.origin == Origin::Channel)
-            .map(|e| e.token)
-            .collect();
-        let of = &mut self.groups[group];
-        let lost: Vec<Entry> = tokens
-            .into_iter()
-            .filter_map(|token| of.give_back(token, Counted::No))
-            .collect();
-        of.report_lost(lost.iter());
-        // Claimed first, so that nothing that is to come again is dropped as handled.
-        let before = self.waiting(group);
-        let backlog = self.claim(to);
-        for seq in before {
-            self.settle_record(seq, now);
-        }
-        let of = &mut self.groups[group];
-        of.lanes.drain();
-        of.forget_before(to);
-        (of.cursor, of.backlog) = (to, backlog);
-        of.announce();
-    }
-
-    /// Deletes one message that waits for a group.
-    pub(super) fn discard(&mut self, group: usize, seq: u64, now: Timestamp) -> Result<(), Error> {
-        let of = &mut self.groups[group];
-        if of.holds(Origin::Channel, seq) {
-            return Err(error::in_hand(seq));
-        }
-        let Some(record) = self.log.get(seq) else {
-            return Err(error::gone(seq));
-        };
-        of.pass_to(&self.log, seq + 1);
-        if !of.lanes.discard(record.message.key(), seq) {
-            return Err(error::gone(seq));
-        }
-        of.backlog -= 1;
-        of.forget(Origin::Channel, seq);
-        self.settle_record(seq, now);
-        Ok(())
     }
 
     /// When a waiting `recv` has to look again: the next due message, or the end of a lease. No

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::channel::Channel;
 use super::connection::Connection;
 use super::error;
-use super::group::{Counted, Member};
+use super::group::Member;
+use super::hand_back::Counted;
 use super::server::lock;
 use crate::Result;
 use crate::broker::{

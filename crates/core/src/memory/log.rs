@@ -100,14 +100,17 @@ impl<X> Log<X> {
     }
 
     /// The messages at and after `seq`, in order.
-    pub(super) fn from(&self, seq: u64) -> impl Iterator<Item = (u64, &Record<X>)> {
+    pub(super) fn iter_from(&self, seq: u64) -> impl Iterator<Item = (u64, &Record<X>)> {
         self.slots
             .range(self.index(seq)..)
             .filter_map(|slot| Some((slot.seq, slot.record.as_ref()?)))
     }
 
     /// The same, to change.
-    pub(super) fn from_mut(&mut self, seq: u64) -> impl Iterator<Item = (u64, &mut Record<X>)> {
+    pub(super) fn iter_mut_from(
+        &mut self,
+        seq: u64,
+    ) -> impl Iterator<Item = (u64, &mut Record<X>)> {
         let index = self.index(seq);
         self.slots
             .range_mut(index..)
@@ -151,7 +154,7 @@ mod tests {
         }
         assert!(log.slots.len() <= WORTH_COMPACTING + 1);
         assert_eq!(
-            log.from(0).map(|(seq, _)| seq).collect::<Vec<_>>(),
+            log.iter_from(0).map(|(seq, _)| seq).collect::<Vec<_>>(),
             [0, 99_999]
         );
         assert!(log.get(99_999).is_some() && log.get(5).is_none() && log.remove(5).is_none());
@@ -162,7 +165,10 @@ mod tests {
         let mut log = log(2);
         log.remove(0);
         log.remove(1);
-        assert_eq!((log.len(), log.next_seq(), log.from(0).count()), (0, 2, 0));
+        assert_eq!(
+            (log.len(), log.next_seq(), log.iter_from(0).count()),
+            (0, 2, 0)
+        );
         assert!(log.remove(1).is_none());
     }
 }

@@ -137,11 +137,12 @@ impl Connection {
         credit: &mut Credit<'_>,
         full: &mut Vec<Destination>,
     ) -> Result<Position> {
-        let place = self.place(channel, state, &send)?;
+        let size = send.message.size();
+        let place = self.place(channel, state, &send, size)?;
         if full.contains(&send.destination) {
             return Err(error::full_before(&channel.name));
         }
-        let cost = cost(&send.message);
+        let cost = size as u64 + OVERHEAD;
         let class = Class::from(&send.destination);
         let room = check_room(channel, state, class, cost).and_then(|()| {
             let budget = credit.budget;
@@ -166,11 +167,17 @@ impl Connection {
     ///
     /// # Errors
     /// What makes it impossible to store, apart from a lack of room.
-    pub(super) fn place(&self, channel: &Channel, state: &State, send: &Send) -> Result<Place> {
+    pub(super) fn place(
+        &self,
+        channel: &Channel,
+        state: &State,
+        send: &Send,
+        size: usize,
+    ) -> Result<Place> {
         let (message, limits) = (&send.message, &self.capabilities.limits);
         let too_large = |what, size, max| Err(error::too_large(&channel.name, what, size, max));
-        if message.size() > limits.max_message_bytes {
-            return too_large("bytes", message.size(), limits.max_message_bytes);
+        if size > limits.max_message_bytes {
+            return too_large("bytes", size, limits.max_message_bytes);
         }
         // A retry or a dead letter carries polymq's headers beside the application's.
         if Class::from(&send.destination) == Class::Application {

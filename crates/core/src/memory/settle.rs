@@ -5,7 +5,7 @@ use super::budget::Class;
 use super::channel::{Channel, State};
 use super::consume::MemoryConsumer;
 use super::error;
-use super::group::Counted;
+use super::hand_back::Counted;
 use super::publish::{Place, check_room, cost, needs};
 use super::server::lock;
 use crate::broker::{Capability, Send, Settlement, Token, Unit};
@@ -84,12 +84,8 @@ impl MemoryConsumer {
             self.connection.check_open()?;
             self.connection.require(Capability::Atomic)
         };
-        if let Err(error) = check() {
-            let first = std::iter::once(Err(error));
-            return first
-                .chain(std::iter::repeat_with(|| check()))
-                .take(units.len())
-                .collect();
+        if check().is_err() {
+            return units.iter().map(|_| check()).collect();
         }
         let sends = || units.iter().flat_map(|unit| &unit.sends);
         let (application, hop) = needs(sends());
@@ -141,10 +137,9 @@ impl MemoryConsumer {
             let Some((id, (channel, state))) = found else {
                 return Err(error::no_destination(&send.destination));
             };
-            let (place, cost) = (
-                connection.place(channel, state, &send)?,
-                cost(&send.message),
-            );
+            let size = send.message.size();
+            let place = connection.place(channel, state, &send, size)?;
+            let cost = cost(&send.message);
             let class = Class::from(&send.destination);
             let sum = sums.entry(*id).or_default();
             *sum += if class == Class::Application { cost } else { 0 };

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -58,19 +59,21 @@ async fn publisher(broker: Arc<dyn Broker>, of: usize, seed: u64) {
 
 /// Acks, releases and crashes at random until everything is handled. Whatever the fate, it keeps
 /// the contract: a released delivery takes the rest of the batch with it.
-async fn consumer(broker: Arc<dyn Broker>, ledger: Arc<Mutex<Ledger>>, seed: u64) {
+async fn consumer(
+    broker: Arc<dyn Broker>,
+    ledger: Arc<Mutex<Ledger>>,
+    done: CancellationToken,
+    seed: u64,
+) {
     let mut random = StdRng::seed_from_u64(seed);
     loop {
         let prefetch = random.random_range(1..100);
         let consumer = consume(&broker, "q", "q", prefetch).await;
         loop {
-            if ledger.lock().unwrap().handled.len() == PUBLISHERS * EACH {
-                return;
-            }
             let max = random.random_range(1..64);
-            let batch = match tokio::time::timeout(secs(1), consumer.recv(max)).await {
-                Ok(batch) => batch.unwrap(),
-                Err(_) => continue,
+            let batch = tokio::select! {
+                batch = consumer.recv(max) => batch.unwrap(),
+                () = done.cancelled() => return,
             };
             let fate = random.random_range(0..100);
             if fate < 3 {
@@ -87,6 +90,9 @@ async fn consumer(broker: Arc<dyn Broker>, ledger: Arc<Mutex<Ledger>>, seed: u64
             }
             ack(&consumer, &batch[..cut]).await;
             release(&consumer, &batch[cut..]).await;
+            if ledger.lock().unwrap().handled.len() == PUBLISHERS * EACH {
+                done.cancel();
+            }
         }
     }
 }
@@ -97,6 +103,7 @@ async fn run(spec: ChannelSpec, keeps_order: bool) {
     let server = MemoryServer::default();
     let broker = connect(&server, vec![spec]).await;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let done = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..PUBLISHERS {
         tasks.spawn(publisher(
@@ -107,10 +114,15 @@ async fn run(spec: ChannelSpec, keeps_order: bool) {
     }
     for n in 0..CONSUMERS {
         let seed = seed.wrapping_add(100 + n as u64);
-        tasks.spawn(consumer(Arc::clone(&broker), Arc::clone(&ledger), seed));
+        tasks.spawn(consumer(
+            Arc::clone(&broker),
+            Arc::clone(&ledger),
+            done.clone(),
+            seed,
+        ));
     }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
     }
     let ledger = ledger.lock().unwrap();
     assert_eq!(

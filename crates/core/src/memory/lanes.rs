@@ -235,6 +235,7 @@ mod tests {
         };
         assert_eq!(lanes.admit(&A, 1, 2), Admission::Waits);
         assert_eq!(lanes.admit(&A, 2, 2), Admission::Waits);
+        assert_eq!(lanes.admit(&A, 3, 1), Admission::Waits);
         assert_eq!(lanes.offer(2), None);
         assert_eq!(lanes.offer(1).map(|o| o.seq), Some(1));
         lanes.give_back(Some(lane), 0);

@@ -35,10 +35,11 @@ async fn a_unit_sends_and_acks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_cannot_send_everything_does_nothing() {
-    let (server, broker, consumer) = setup(MemoryOptions::default()).await;
+    let (server, broker, consumer) = setup(MemoryOptions::default().with_max_bytes(4000)).await;
     let got = consumer.recv(9).await.unwrap();
     let used = server.used_bytes();
     for (last, kind) in [
+        (vec![retry("q", "q", &"x".repeat(4500))], ErrorKind::Full),
         (vec![send("nowhere", "b")], ErrorKind::NotFound),
         (
             vec![send("small", "b"), send("small", "b"), send("small", "b")],

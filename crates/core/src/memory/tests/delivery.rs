@@ -2,6 +2,11 @@ use super::*;
 use crate::broker::Event;
 use crate::model::Position;
 
+async fn pair(broker: &Arc<dyn Broker>, prefetch: usize) -> (Arc<dyn Consumer>, Arc<dyn Consumer>) {
+    let first = consume(broker, "q", "q", prefetch).await;
+    (first, consume(broker, "q", "q", prefetch).await)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_queue_hands_each_message_to_one_consumer_intact_and_in_order() {
     let (server, broker) = with_queue().await;
@@ -23,10 +28,7 @@ async fn a_queue_hands_each_message_to_one_consumer_intact_and_in_order() {
             offset: 1
         })
     );
-    let (a, b) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (a, b) = pair(&broker, 9).await;
     let first = a.recv(1).await.unwrap();
     assert_eq!(first[0].message, message);
     assert_eq!(
@@ -69,31 +71,19 @@ async fn a_topic_without_groups_confirms_and_keeps_nothing() {
 async fn a_waiting_recv_gets_what_is_published_later() {
     let (_, broker) = with_queue().await;
     let consumer = consume(&broker, "q", "q", 9).await;
-    let waiting = tokio::spawn(async move { consumer.recv(9).await.unwrap().len() });
-    tokio::task::yield_now().await;
+    let waits = waiting(&consumer, 9).await;
     publish_all(&broker, &["1"]).await;
-    assert_eq!(waiting.await.unwrap(), 1);
+    assert_eq!(promptly(waits).await, ["1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_wakes_another_when_the_woken_recv_is_dropped() {
     let (_, broker) = with_queue().await;
-    let (a, b) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
-    let dropped = tokio::spawn(async move { a.recv(1).await.map(drop) });
-    let waiting = tokio::spawn(async move { b.recv(1).await.unwrap().len() });
-    tokio::task::yield_now().await;
+    let (a, b) = pair(&broker, 9).await;
+    let (dropped, waits) = (waiting(&a, 1).await, waiting(&b, 1).await);
     publish_all(&broker, &["1"]).await;
     dropped.abort();
-    assert_eq!(
-        tokio::time::timeout(secs(1), waiting)
-            .await
-            .unwrap()
-            .unwrap(),
-        1
-    );
+    assert_eq!(promptly(waits).await, ["1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,11 +95,9 @@ async fn prefetch_holds_both_sources_together_until_a_settlement() {
     let got = consumer.recv(100).await.unwrap();
     assert_eq!(got.len(), 3);
     assert!(try_recv(&consumer, 100).await.is_empty());
-    let waiting = Arc::clone(&consumer);
-    let waiting = tokio::spawn(async move { waiting.recv(100).await.unwrap().len() });
-    tokio::task::yield_now().await;
+    let waits = waiting(&consumer, 100).await;
     ack(&consumer, &got[..2]).await;
-    assert_eq!(waiting.await.unwrap(), 2);
+    assert_eq!(promptly(waits).await.len(), 2);
     assert_eq!(consumer.status().in_flight, 3);
 }
 
@@ -117,38 +105,45 @@ async fn prefetch_holds_both_sources_together_until_a_settlement() {
 async fn a_consumer_at_its_prefetch_does_not_swallow_wake_ups() {
     let (_, broker) = with_queue().await;
     publish_all(&broker, &["1"]).await;
-    let (full, free) = (
-        consume(&broker, "q", "q", 1).await,
-        consume(&broker, "q", "q", 1).await,
-    );
+    let (full, free) = pair(&broker, 1).await;
     let _held = full.recv(1).await.unwrap();
-    let stuck = tokio::spawn(async move { full.recv(1).await.map(drop) });
-    let waiting = tokio::spawn(async move { free.recv(1).await.unwrap().len() });
-    tokio::task::yield_now().await;
+    // Uses up the wake-up that nobody waited for.
+    assert!(try_recv(&free, 1).await.is_empty());
+    let (_stuck, waits) = (waiting(&full, 1).await, waiting(&free, 1).await);
     publish_all(&broker, &["2"]).await;
+    assert_eq!(promptly(waits).await, ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_woken_consumer_that_was_paused_wakes_another() {
+    let (_, broker) = with_queue().await;
+    let (a, b) = pair(&broker, 9).await;
+    let (_paused, waits) = (waiting(&a, 1).await, waiting(&b, 1).await);
+    publish_all(&broker, &["1"]).await;
+    a.pause().await.unwrap();
+    assert_eq!(promptly(waits).await, ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_wakes_as_many_as_it_feeds() {
+    let (_, broker) = with_queue().await;
+    let (a, b) = pair(&broker, 9).await;
+    let (first, second) = (waiting(&a, 1).await, waiting(&b, 1).await);
+    publish_all(&broker, &["1", "2"]).await;
     assert_eq!(
-        tokio::time::timeout(secs(1), waiting)
-            .await
-            .unwrap()
-            .unwrap(),
-        1
+        (promptly(first).await, promptly(second).await),
+        (vec!["1".into()], vec!["2".into()])
     );
-    stuck.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_recv_waits_for_the_first() {
     let (_, broker) = with_queue().await;
     let consumer = consume(&broker, "q", "q", 9).await;
-    let recv = |consumer: &Arc<dyn Consumer>| {
-        let consumer = Arc::clone(consumer);
-        tokio::spawn(async move { payloads(&consumer.recv(1).await.unwrap()) })
-    };
-    let (first, second) = (recv(&consumer), recv(&consumer));
-    tokio::task::yield_now().await;
+    let (first, second) = (waiting(&consumer, 1).await, waiting(&consumer, 1).await);
     publish_all(&broker, &["1", "2"]).await;
     assert_eq!(
-        (first.await.unwrap(), second.await.unwrap()),
+        (promptly(first).await, promptly(second).await),
         (vec!["1".into()], vec!["2".into()])
     );
 }
@@ -194,7 +189,7 @@ async fn closing_a_consumer_gives_everything_back_and_ends_a_waiting_recv() {
     let waiting = tokio::spawn(async move { waiting.recv(9).await.unwrap_err().kind() });
     tokio::task::yield_now().await;
     consumer.close(deadline()).await.unwrap();
-    assert_eq!(waiting.await.unwrap(), ErrorKind::Closed);
+    assert_eq!(promptly(waiting).await, ErrorKind::Closed);
     let late = consumer.settle(&[(got[0].token, Settlement::Ack)]).await;
     assert_eq!(late[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     assert_eq!(depth(&broker, "q", "q").await.ready, 1);
@@ -210,21 +205,16 @@ async fn a_paused_consumer_keeps_what_it_has_and_gets_nothing() {
     consumer.pause().await.unwrap();
     assert!(try_recv(&consumer, 1).await.is_empty() && consumer.status().paused);
     ack(&consumer, &got).await;
-    let waiting = Arc::clone(&consumer);
-    let waiting = tokio::spawn(async move { waiting.recv(1).await.unwrap().len() });
-    tokio::task::yield_now().await;
+    let waits = waiting(&consumer, 1).await;
     consumer.resume().await.unwrap();
-    assert_eq!(waiting.await.unwrap(), 1);
+    assert_eq!(promptly(waits).await, ["2"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_settles_once_and_only_at_its_consumer() {
     let (_, broker) = with_queue().await;
     publish_all(&broker, &["1"]).await;
-    let (mine, other) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (mine, other) = pair(&broker, 9).await;
     let got = mine.recv(1).await.unwrap();
     let ack = [(got[0].token, Settlement::Ack)];
     let stale = |results: Vec<Result<()>>| results[0].as_ref().unwrap_err().kind();
@@ -244,7 +234,7 @@ async fn after_the_broker_was_closed_everything_fails_as_closed() {
     let waiting = tokio::spawn(async move { consumer.recv(1).await.unwrap_err().kind() });
     tokio::task::yield_now().await;
     broker.close(deadline()).await.unwrap();
-    assert_eq!(waiting.await.unwrap(), ErrorKind::Closed);
+    assert_eq!(promptly(waiting).await, ErrorKind::Closed);
     assert_eq!(
         kind(&publish(&broker, [send("q", "1")]).await[0]),
         Some(ErrorKind::Closed)
@@ -273,5 +263,5 @@ async fn a_server_tells_that_something_changed() {
     });
     tokio::task::yield_now().await;
     publish_all(&broker, &["1"]).await;
-    assert_ne!(waiting.await.unwrap(), seen);
+    assert_ne!(promptly(waiting).await, seen);
 }

@@ -196,3 +196,23 @@ fn kind(outcome: &Outcome) -> Option<ErrorKind> {
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
+
+/// What a waiting task gives once it was woken: a timer that ends must not be what did it.
+async fn promptly<T>(waiting: tokio::task::JoinHandle<T>) -> T {
+    let start = Instant::now();
+    let result = waiting.await.unwrap();
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "only a timer ended the wait"
+    );
+    result
+}
+
+/// A task that waits in `recv` by the time that this returns.
+async fn waiting(consumer: &Arc<dyn Consumer>, max: usize) -> tokio::task::JoinHandle<Vec<String>> {
+    let consumer = Arc::clone(consumer);
+    let task = tokio::spawn(async move { payloads(&consumer.recv(max).await.unwrap()) });
+    tokio::task::yield_now().await;
+    task
+}

@@ -30,14 +30,9 @@ async fn the_last_ack_of_a_key_wakes_who_waits_for_it() {
         consume(&broker, "q", "q", 9).await,
     );
     let first = x.recv(1).await.unwrap();
-    let waiting = tokio::spawn(async move { payloads(&y.recv(9).await.unwrap()) });
-    tokio::task::yield_now().await;
+    let waits = waiting(&y, 9).await;
     ack(&x, &first).await;
-    let waited = tokio::time::timeout(secs(1), waiting)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(waited, ["a2"]);
+    assert_eq!(promptly(waits).await, ["a2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,10 +80,12 @@ async fn a_lost_lease_recalls_later_deliveries_of_the_key_though_extended() {
         consume(&broker, "q", "q", 9).await,
         consume(&broker, "q", "q", 9).await,
     );
+    let start = Instant::now();
     let got = slow.recv(9).await.unwrap();
     tokio::time::sleep(secs(3)).await;
     slow.extend(&[got[1].token]).await;
     assert_eq!(payloads(&other.recv(9).await.unwrap()), ["a1", "a2"]);
+    assert_eq!(start.elapsed().as_secs(), 5);
     assert!(slow.settle(&[(got[1].token, Settlement::Ack)]).await[0].is_err());
 }
 

@@ -44,6 +44,22 @@ async fn a_retry_wakes_a_waiting_consumer_when_it_is_due_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_waiting_consumer_knows_when_the_next_retry_is_due() {
+    let (_, broker) = with_queue().await;
+    let (a, b) = (
+        consume(&broker, "q", "q", 9).await,
+        consume(&broker, "q", "q", 9).await,
+    );
+    let (woken, waits) = (waiting(&a, 9).await, waiting(&b, 9).await);
+    let start = Instant::now();
+    publish(&broker, [retry_at("r", later(10))]).await;
+    tokio::time::sleep(secs(1)).await;
+    woken.abort();
+    assert_eq!(waits.await.unwrap(), ["r"]);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn neither_source_starves_the_other() {
     let (_, broker) = with_queue().await;
     publish_all(&broker, &["c"; 40]).await;

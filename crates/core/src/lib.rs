@@ -8,6 +8,7 @@ mod clock;
 pub mod config;
 pub mod dedup;
 mod error;
+pub mod memory;
 pub mod model;
 pub mod observe;
 pub mod pipeline;

@@ -28,7 +28,11 @@ impl DrainReport {
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_clean() { "drained, nothing left" } else { "drained, with leftovers" })?;
+        f.write_str(if self.is_clean() {
+            "drained, nothing left"
+        } else {
+            "drained, with leftovers"
+        })?;
         for c in &self.consumers {
             let t = &c.tally;
             write!(

@@ -84,11 +84,8 @@ async fn connect(
     Ok(opened)
 }
 
-type Assembled = (
-    BTreeMap<String, Connected>,
-    BTreeMap<crate::model::ConsumerName, Pipeline>,
-    Routes,
-);
+type Assembled =
+    (BTreeMap<String, Connected>, BTreeMap<crate::model::ConsumerName, Pipeline>, Routes);
 
 async fn assemble(
     config: &Config,
@@ -105,9 +102,7 @@ async fn assemble(
     }
     refuse(problems)?;
     for (name, Opened { broker, .. }) in opened {
-        prepare_topology(config.topology, &**broker)
-            .await
-            .map_err(|e| e.with_broker(name))?;
+        prepare_topology(config.topology, &**broker).await.map_err(|e| e.with_broker(name))?;
     }
     let mut brokers = BTreeMap::new();
     let mut routes = Routes::default();

@@ -34,10 +34,7 @@ pub fn adapter() -> MemoryAdapter {
 
 impl MemoryAdapter {
     pub(super) fn of(server: MemoryServer) -> Self {
-        Self(Arc::new(Servers {
-            fixed: Some(server),
-            named: Mutex::default(),
-        }))
+        Self(Arc::new(Servers { fixed: Some(server), named: Mutex::default() }))
     }
 
     fn server(&self, name: &str, settings: &Settings) -> Result<MemoryServer> {
@@ -64,9 +61,7 @@ fn options(settings: &Settings) -> Result<MemoryOptions, Vec<Error>> {
 /// `check_broker` reports them all; connecting needs only one to fail.
 fn first(errors: Vec<Error>) -> Error {
     let mut errors = errors.into_iter();
-    errors
-        .next()
-        .unwrap_or_else(|| error::bad_address("the table [broker.memory] cannot be read"))
+    errors.next().unwrap_or_else(|| error::bad_address("the table [broker.memory] cannot be read"))
 }
 
 #[async_trait]

@@ -54,11 +54,7 @@ impl Admin for MemoryBroker {
         let mut state = lock(&channel.state);
         let group = &mut state.groups[group];
         group.expire(now);
-        let in_flight = group
-            .in_flight
-            .iter()
-            .filter(|e| e.origin == origin)
-            .count() as u64;
+        let in_flight = group.in_flight.iter().filter(|e| e.origin == origin).count() as u64;
         let (ready, delayed) = match origin {
             Origin::Channel => (group.backlog, 0),
             Origin::RetryInbox => {
@@ -67,11 +63,7 @@ impl Admin for MemoryBroker {
                 (due, waiting - due)
             }
         };
-        Ok(Depth {
-            ready,
-            in_flight,
-            delayed,
-        })
+        Ok(Depth { ready, in_flight, delayed })
     }
 
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>> {
@@ -101,18 +93,13 @@ impl Admin for MemoryBroker {
         to: StartPosition,
     ) -> Result<()> {
         self.connection.require(Capability::Replay)?;
-        let source = Source::Group {
-            channel: channel.clone(),
-            group: group.clone(),
-        };
+        let source = Source::Group { channel: channel.clone(), group: group.clone() };
         let (found, group, _) = self.source(&source)?;
         if found.kind == ChannelKind::Queue {
             return Err(error::no_history(channel).with_broker(&self.connection.info.name));
         }
         let mut state = lock(&found.state);
-        let to = state
-            .resolve(to)
-            .map_err(|e| e.with_operation("seek").with_channel(channel))?;
+        let to = state.resolve(to).map_err(|e| e.with_operation("seek").with_channel(channel))?;
         state.seek(group, to, self.connection.clock.now());
         drop(state);
         self.connection.server.touch();

@@ -13,6 +13,7 @@ use crate::broker::{
     Admin, Broker, BrokerInfo, Capabilities, Capability, ChannelSpec, Connect, Consumer,
     EventSender, Events, Limits, Outcome, Send, Subscription,
 };
+use crate::model::Message;
 
 /// A connection to a [`MemoryServer`].
 #[derive(Debug)]
@@ -40,9 +41,7 @@ impl MemoryBroker {
             events: EventSender::default(),
             server,
         };
-        Self {
-            connection: Arc::new(connection),
-        }
+        Self { connection: Arc::new(connection) }
     }
 }
 
@@ -85,11 +84,19 @@ impl Broker for MemoryBroker {
         self.connection.capabilities.clone()
     }
 
+    fn wire_size(&self, message: &Message) -> usize {
+        message.size()
+    }
+
     async fn publish(&self, sends: Vec<Send>, _deadline: Instant) -> Vec<Outcome> {
         self.connection.publish(sends)
     }
 
-    async fn subscribe(&self, subscription: Subscription) -> Result<Arc<dyn Consumer>> {
+    async fn subscribe(
+        &self,
+        subscription: Subscription,
+        _deadline: Instant,
+    ) -> Result<Arc<dyn Consumer>> {
         self.connection.check_open()?;
         let Subscription { channel, group, .. } = &subscription;
         let (channel, group) = self.connection.group(channel, group).ok_or_else(|| {

@@ -51,13 +51,7 @@ impl MemoryBrowse {
             }
         };
         drop(state);
-        Ok(Self {
-            connection,
-            channel,
-            group,
-            origin,
-            next,
-        })
+        Ok(Self { connection, channel, group, origin, next })
     }
 
     fn peek(&mut self, max: usize) -> Vec<Peeked> {
@@ -65,19 +59,11 @@ impl MemoryBrowse {
         let group = &state.groups[self.group];
         let peeked: Vec<Peeked> = match self.origin {
             Origin::Channel => {
-                let in_hand = group
-                    .in_flight
-                    .iter()
-                    .filter(|e| e.origin == Origin::Channel);
-                let behind: HashSet<u64> = in_hand
-                    .map(|e| e.seq)
-                    .chain(group.lanes.waiting())
-                    .collect();
+                let in_hand = group.in_flight.iter().filter(|e| e.origin == Origin::Channel);
+                let behind: HashSet<u64> =
+                    in_hand.map(|e| e.seq).chain(group.lanes.waiting()).collect();
                 let unhandled = |seq: &u64| *seq >= group.cursor || behind.contains(seq);
-                let records = state
-                    .log
-                    .iter_from(self.next)
-                    .filter(|(seq, _)| unhandled(seq));
+                let records = state.log.iter_from(self.next).filter(|(seq, _)| unhandled(seq));
                 let show = |(seq, record): (u64, &Record<_>)| peek(seq, record);
                 records.take(max).map(show).collect()
             }

@@ -33,10 +33,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(max: u64) -> Self {
-        Self {
-            max,
-            used: AtomicU64::new(0),
-        }
+        Self { max, used: AtomicU64::new(0) }
     }
 
     pub(super) fn limit(&self, class: Class) -> u64 {
@@ -55,8 +52,7 @@ impl Budget {
         let limit = self.limit(class);
         self.used
             .fetch_update(Relaxed, Relaxed, |used| {
-                used.checked_add(bytes)
-                    .filter(|sum| bytes == 0 || *sum <= limit)
+                used.checked_add(bytes).filter(|sum| bytes == 0 || *sum <= limit)
             })
             .is_ok()
     }

@@ -108,15 +108,8 @@ impl State {
         for group in &mut self.groups {
             group.backlog += 1;
         }
-        let extra = Stored {
-            published: now,
-            unhandled,
-        };
-        self.log.push(Record {
-            message,
-            cost,
-            extra,
-        })
+        let extra = Stored { published: now, unhandled };
+        self.log.push(Record { message, cost, extra })
     }
 
     /// Stores a message in a group's retry inbox.
@@ -182,9 +175,6 @@ impl State {
     pub(super) fn next_look(&mut self, group: usize, now: Instant, lease: Duration) -> Instant {
         let group = &mut self.groups[group];
         let lease_end = group.in_flight.next_deadline().unwrap_or(now + lease);
-        group
-            .inbox
-            .next_due()
-            .map_or(lease_end, |due| due.min(lease_end))
+        group.inbox.next_due().map_or(lease_end, |due| due.min(lease_end))
     }
 }

@@ -103,11 +103,7 @@ impl TryFrom<Table> for MemoryOptions {
 
     fn try_from(table: Table) -> Result<Self, Error> {
         let default = Self::default();
-        let lacks = table
-            .lacks
-            .iter()
-            .map(|name| name.parse())
-            .collect::<Result<_, Error>>()?;
+        let lacks = table.lacks.iter().map(|name| name.parse()).collect::<Result<_, Error>>()?;
         let max_message_bytes = match table.max_message_bytes {
             None => default.max_message_bytes,
             Some(size) => usize::try_from(size.0).unwrap_or(usize::MAX),
@@ -135,16 +131,12 @@ pub(super) struct ChannelTable {}
 /// The name of the server that a URL means: empty for the adapter's default one.
 pub(super) fn server_name(url: &str) -> Result<&str, Error> {
     let Some(name) = url.strip_prefix("memory://") else {
-        return Err(error::bad_address(
-            "the URL does not begin with `memory://`",
-        ));
+        return Err(error::bad_address("the URL does not begin with `memory://`"));
     };
     let name = name.strip_suffix('/').unwrap_or(name);
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.chars().all(plain) {
-        return Err(error::bad_address(
-            "the URL holds something other than a server's name",
-        ));
+        return Err(error::bad_address("the URL holds something other than a server's name"));
     }
     Ok(name)
 }
@@ -176,9 +168,7 @@ mod tests {
             ("lacks = ['ordr']", "unknown capability `ordr`"),
             ("lease = '0s'", "`lease` is zero"),
         ] {
-            let error = toml::from_str::<MemoryOptions>(table)
-                .unwrap_err()
-                .to_string();
+            let error = toml::from_str::<MemoryOptions>(table).unwrap_err().to_string();
             assert!(error.contains(says), "{table}: {error}");
         }
     }
@@ -189,10 +179,7 @@ mod tests {
         assert_eq!(server_name("memory://tests-2/").unwrap(), "tests-2");
         for url in ["amqp://x", "memory://user:secret@host", "memory://a/b"] {
             let error = server_name(url).unwrap_err().to_string();
-            assert!(
-                error.contains("memory://NAME") && !error.contains("secret"),
-                "{error}"
-            );
+            assert!(error.contains("memory://NAME") && !error.contains("secret"), "{error}");
         }
     }
 }

@@ -100,13 +100,7 @@ impl MemoryConsumer {
             group.pass_on(now);
             return Ok(Look::HeldUp(next));
         }
-        let batch = group.take(
-            &state.log,
-            self.member,
-            max.max(1).min(room),
-            now,
-            now + lease,
-        );
+        let batch = group.take(&state.log, self.member, max.max(1).min(room), now, now + lease);
         Ok(match batch.is_empty() {
             true => Look::Empty(next),
             false => Look::Got(batch),
@@ -162,37 +156,35 @@ impl Consumer for MemoryConsumer {
         }
     }
 
-    async fn settle(&self, settlements: &[(Token, Settlement)]) -> Vec<Result<()>> {
+    async fn settle(
+        &self,
+        settlements: &[(Token, Settlement)],
+        _deadline: Instant,
+    ) -> Vec<Result<()>> {
         self.settle_now(settlements)
     }
 
-    async fn extend(&self, tokens: &[Token]) -> Vec<Result<()>> {
+    async fn extend(&self, tokens: &[Token], _deadline: Instant) -> Vec<Result<()>> {
         self.extend_now(tokens)
     }
 
-    async fn commit(&self, units: Vec<Unit>) -> Vec<Result<()>> {
+    async fn commit(&self, units: Vec<Unit>, _deadline: Instant) -> Vec<Result<()>> {
         self.commit_now(units)
     }
 
-    async fn pause(&self) -> Result<()> {
-        self.connection.check_open()?;
+    fn pause(&self) {
         self.update(|member| member.paused = true);
-        Ok(())
     }
 
-    async fn resume(&self) -> Result<()> {
-        self.connection.check_open()?;
+    fn resume(&self) {
         self.update(|member| member.paused = false);
-        Ok(())
     }
 
     /// The first listener is told that the consumer was assigned everything there is.
     fn events(&self) -> Events {
         let events = self.events.subscribe();
         if !self.assigned.swap(true, Ordering::AcqRel) {
-            self.events.send(Event::Assigned {
-                partitions: vec![0],
-            });
+            self.events.send(Event::Assigned { partitions: vec![0] });
         }
         events
     }

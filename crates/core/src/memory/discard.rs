@@ -34,8 +34,7 @@ impl State {
         let group = &mut self.groups[group];
         group.forget(Origin::RetryInbox, seq);
         let removed = group.inbox.log.remove(seq);
-        self.budget
-            .give_back(removed.as_ref().map_or(0, |record| record.cost));
+        self.budget.give_back(removed.as_ref().map_or(0, |record| record.cost));
         removed.is_some()
     }
 

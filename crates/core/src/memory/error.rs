@@ -5,16 +5,23 @@ use crate::broker::{Denial, Destination, Source};
 use crate::model::{ChannelName, GroupName};
 use crate::{Error, ErrorKind};
 
+fn at(error: Error, destination: &Destination) -> Error {
+    match destination.channel() {
+        Some(channel) => error.with_channel(channel),
+        None => error,
+    }
+}
+
 pub(super) fn no_destination(destination: &Destination) -> Error {
-    Error::new(
+    let error = Error::new(
         ErrorKind::NotFound,
         format!("there is no {destination} on this server"),
     )
     .with_operation("publish")
-    .with_channel(destination.channel())
     .with_help(
         "declare it in the configuration and apply the topology (`topology = \"create-missing\"`)",
-    )
+    );
+    at(error, destination)
 }
 
 pub(super) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
@@ -29,11 +36,8 @@ pub(super) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
 }
 
 pub(super) fn no_source(source: &Source) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("there is no {source} on this server"),
-    )
-    .with_help("declare it in the configuration and apply the topology")
+    Error::new(ErrorKind::NotFound, format!("there is no {source} on this server"))
+        .with_help("declare it in the configuration and apply the topology")
 }
 
 pub(super) fn full_channel(channel: &ChannelName, bytes: u64, max: u64, cost: u64) -> Error {
@@ -96,13 +100,13 @@ pub(super) fn too_large(
 }
 
 pub(super) fn delay_elsewhere(destination: &Destination) -> Error {
-    Error::new(
+    let error = Error::new(
         ErrorKind::Unsupported,
         format!("a message cannot wait in {destination}: only a retry inbox delays"),
     )
     .with_operation("publish")
-    .with_channel(destination.channel())
-    .with_help("send it to a group's retry inbox, or without `at`")
+    .with_help("send it to a group's retry inbox, or without `at`");
+    at(error, destination)
 }
 
 pub(super) fn denied(denial: Denial) -> Error {
@@ -132,11 +136,8 @@ pub(super) fn closed(what: &'static str) -> Error {
 }
 
 pub(super) fn gone(seq: u64) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("message {seq} has gone since it was peeked"),
-    )
-    .with_operation("remove")
+    Error::new(ErrorKind::NotFound, format!("message {seq} has gone since it was peeked"))
+        .with_operation("remove")
 }
 
 pub(super) fn in_hand(seq: u64) -> Error {

@@ -182,11 +182,8 @@ impl Group {
         member: usize,
         deadline: Instant,
     ) -> Delivery {
-        let earlier = if self.handed_out.is_empty() {
-            None
-        } else {
-            self.handed_out.remove(&(origin, seq))
-        };
+        let earlier =
+            if self.handed_out.is_empty() { None } else { self.handed_out.remove(&(origin, seq)) };
         let count = earlier.unwrap_or(0).saturating_add(1);
         let holder = &mut self.members[member];
         holder.in_hand += 1;
@@ -221,9 +218,7 @@ impl Group {
 
     /// Whether a message is in somebody's hand.
     pub(super) fn holds(&self, origin: Origin, seq: u64) -> bool {
-        self.in_flight
-            .iter()
-            .any(|e| e.origin == origin && e.seq == seq)
+        self.in_flight.iter().any(|e| e.origin == origin && e.seq == seq)
     }
 
     /// Moves the cursor without handing anything out: what it passes waits behind it.
@@ -237,8 +232,7 @@ impl Group {
 
     /// Forgets what is known of the channel's messages before `seq`, none of which waits.
     pub(super) fn forget_before(&mut self, seq: u64) {
-        self.handed_out
-            .retain(|(origin, s), _| *origin == Origin::RetryInbox || *s >= seq);
+        self.handed_out.retain(|(origin, s), _| *origin == Origin::RetryInbox || *s >= seq);
     }
 
     /// Forgets a message that waited.
@@ -249,8 +243,5 @@ impl Group {
 
 /// Where a message lies: the memory broker has one partition.
 pub(super) fn position(seq: u64) -> Position {
-    Position {
-        partition: 0,
-        offset: seq,
-    }
+    Position { partition: 0, offset: seq }
 }

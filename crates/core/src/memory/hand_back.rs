@@ -51,16 +51,8 @@ impl Group {
             let first = entry.lane.and_then(|lane| lanes.get(&lane));
             first.is_some_and(|seq| entry.seq > *seq)
         };
-        let tokens: Vec<Token> = self
-            .in_flight
-            .iter()
-            .filter(later)
-            .map(|e| e.token)
-            .collect();
-        tokens
-            .into_iter()
-            .filter_map(|t| self.give_back(t, counted))
-            .collect()
+        let tokens: Vec<Token> = self.in_flight.iter().filter(later).map(|e| e.token).collect();
+        tokens.into_iter().filter_map(|t| self.give_back(t, counted)).collect()
     }
 
     /// Takes back every delivery whose lease has ended, and tells their consumers.
@@ -83,9 +75,7 @@ impl Group {
             by_member.entry(entry.member).or_default().push(entry.token);
         }
         for (member, tokens) in by_member {
-            self.members[member]
-                .events
-                .send(Event::LeaseLost { tokens });
+            self.members[member].events.send(Event::LeaseLost { tokens });
         }
     }
 

@@ -11,11 +11,7 @@ use crate::{Error, ErrorKind};
 impl State {
     /// The sequence number that a position stands for.
     pub(super) fn resolve(&self, position: StartPosition) -> Result<u64, Error> {
-        let oldest = self
-            .log
-            .iter_from(0)
-            .next()
-            .map_or(self.log.next_seq(), |(seq, _)| seq);
+        let oldest = self.log.iter_from(0).next().map_or(self.log.next_seq(), |(seq, _)| seq);
         match position {
             StartPosition::Latest => Ok(self.log.next_seq()),
             StartPosition::Earliest => Ok(oldest),
@@ -83,10 +79,7 @@ impl State {
             return 0;
         }
         let mut freed = 0;
-        let history = self
-            .log
-            .iter_from(0)
-            .filter(|(_, r)| r.extra.unhandled == 0);
+        let history = self.log.iter_from(0).filter(|(_, r)| r.extra.unhandled == 0);
         let victims: Vec<u64> = history
             .take_while(|(_, record)| {
                 let enough = freed >= bytes;
@@ -112,15 +105,11 @@ impl State {
     /// Moves a group: what it has in hand of the channel is taken back first.
     pub(super) fn seek(&mut self, group: usize, to: u64, now: Timestamp) {
         let held = self.groups[group].in_flight.iter();
-        let tokens: Vec<Token> = held
-            .filter(|e| e.origin == Origin::Channel)
-            .map(|e| e.token)
-            .collect();
+        let tokens: Vec<Token> =
+            held.filter(|e| e.origin == Origin::Channel).map(|e| e.token).collect();
         let of = &mut self.groups[group];
-        let lost: Vec<Entry> = tokens
-            .into_iter()
-            .filter_map(|token| of.give_back(token, Counted::No))
-            .collect();
+        let lost: Vec<Entry> =
+            tokens.into_iter().filter_map(|token| of.give_back(token, Counted::No)).collect();
         of.report_lost(lost.iter());
         // Claimed first, so that nothing that is to come again is dropped as handled.
         let before = self.waiting(group);

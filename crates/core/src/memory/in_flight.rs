@@ -37,12 +37,7 @@ pub(super) struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self {
-            entries: Slab::new(),
-            first: NONE,
-            last: NONE,
-            generation: 0,
-        }
+        Self { entries: Slab::new(), first: NONE, last: NONE, generation: 0 }
     }
 }
 
@@ -173,9 +168,7 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut table = InFlight::default();
-        let tokens: Vec<_> = (0..3)
-            .map(|n| table.insert(hand_out(n, at(n + 1))))
-            .collect();
+        let tokens: Vec<_> = (0..3).map(|n| table.insert(hand_out(n, at(n + 1)))).collect();
         assert!(table.extend(tokens[0], at(9)));
         assert!(table.remove(tokens[1]).is_some());
         assert_eq!(table.expired(at(2)), None);

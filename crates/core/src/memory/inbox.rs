@@ -27,11 +27,7 @@ impl Inbox {
     /// Stores a message; says whether it is now the first to become due.
     pub(super) fn push(&mut self, message: Message, cost: u64, due: Due) -> (u64, bool) {
         let first = self.next_due().is_none_or(|next| due.instant < next);
-        let seq = self.log.push(Record {
-            message,
-            cost,
-            extra: due,
-        });
+        let seq = self.log.push(Record { message, cost, extra: due });
         self.queue.push(Reverse((due.instant, seq)));
         (seq, first)
     }

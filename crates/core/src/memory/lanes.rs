@@ -48,11 +48,7 @@ impl Lanes {
     /// The oldest message that `member` can have.
     pub(super) fn offer(&self, member: usize) -> Option<Offer> {
         let first = |holder| {
-            let from = Offer {
-                holder,
-                seq: 0,
-                lane: None,
-            };
+            let from = Offer { holder, seq: 0, lane: None };
             let offer = self.offers.range(from..).next()?;
             (offer.holder == holder).then_some(*offer)
         };
@@ -109,11 +105,7 @@ impl Lanes {
     /// Lets a message wait that comes after everything that waits of its key.
     pub(super) fn defer(&mut self, key: Option<&Bytes>, seq: u64) {
         let Some(key) = key else {
-            self.offers.insert(Offer {
-                holder: None,
-                seq,
-                lane: None,
-            });
+            self.offers.insert(Offer { holder: None, seq, lane: None });
             return;
         };
         let index = self.lane(key);
@@ -132,11 +124,7 @@ impl Lanes {
     /// A message in hand goes back to its place.
     pub(super) fn give_back(&mut self, lane: Option<usize>, seq: u64) {
         let Some(index) = lane else {
-            self.offers.insert(Offer {
-                holder: None,
-                seq,
-                lane: None,
-            });
+            self.offers.insert(Offer { holder: None, seq, lane: None });
             return;
         };
         let lane = &mut self.lanes[index];
@@ -148,11 +136,7 @@ impl Lanes {
 
     /// Drops one message that waits; `false` if it doesn't wait here.
     pub(super) fn discard(&mut self, key: Option<&Bytes>, seq: u64) -> bool {
-        let keyless = Offer {
-            holder: None,
-            seq,
-            lane: None,
-        };
+        let keyless = Offer { holder: None, seq, lane: None };
         if self.offers.remove(&keyless) {
             return true;
         }
@@ -185,16 +169,8 @@ impl Lanes {
 
     /// What waits, in no order.
     pub(super) fn waiting(&self) -> impl Iterator<Item = u64> {
-        let keyless = self
-            .offers
-            .iter()
-            .filter(|o| o.lane.is_none())
-            .map(|o| o.seq);
-        keyless.chain(
-            self.lanes
-                .iter()
-                .flat_map(|(_, l)| l.waiting.iter().copied()),
-        )
+        let keyless = self.offers.iter().filter(|o| o.lane.is_none()).map(|o| o.seq);
+        keyless.chain(self.lanes.iter().flat_map(|(_, l)| l.waiting.iter().copied()))
     }
 
     /// Brings holder, offer and existence of a lane in line with what it holds.
@@ -241,10 +217,7 @@ mod tests {
         lanes.give_back(Some(lane), 0);
         assert_eq!(lanes.offer(2).map(|o| o.seq), Some(0));
         lanes.take(lanes.offer(2).unwrap(), 2);
-        assert_eq!(
-            (lanes.offer(1), lanes.offer(2).map(|o| o.seq)),
-            (None, Some(1))
-        );
+        assert_eq!((lanes.offer(1), lanes.offer(2).map(|o| o.seq)), (None, Some(1)));
         assert!(lanes.done(lane));
         assert_eq!(lanes.offer(1).map(|o| o.seq), Some(1));
     }

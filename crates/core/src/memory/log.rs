@@ -34,21 +34,14 @@ pub(super) struct Log<X> {
 
 impl<X> Default for Log<X> {
     fn default() -> Self {
-        Self {
-            slots: VecDeque::new(),
-            next: 0,
-            live: 0,
-        }
+        Self { slots: VecDeque::new(), next: 0, live: 0 }
     }
 }
 
 impl<X> Log<X> {
     pub(super) fn push(&mut self, record: Record<X>) -> u64 {
         let seq = self.skip();
-        self.slots.push_back(Slot {
-            seq,
-            record: Some(record),
-        });
+        self.slots.push_back(Slot { seq, record: Some(record) });
         self.live += 1;
         seq
     }
@@ -112,9 +105,7 @@ impl<X> Log<X> {
         seq: u64,
     ) -> impl Iterator<Item = (u64, &mut Record<X>)> {
         let index = self.index(seq);
-        self.slots
-            .range_mut(index..)
-            .filter_map(|slot| Some((slot.seq, slot.record.as_mut()?)))
+        self.slots.range_mut(index..).filter_map(|slot| Some((slot.seq, slot.record.as_mut()?)))
     }
 
     pub(super) fn remove(&mut self, seq: u64) -> Option<Record<X>> {
@@ -137,11 +128,7 @@ mod tests {
     fn log(len: u64) -> Log<()> {
         let mut log = Log::default();
         for n in 0..len {
-            log.push(Record {
-                message: Message::new(n.to_string()),
-                cost: 1,
-                extra: (),
-            });
+            log.push(Record { message: Message::new(n.to_string()), cost: 1, extra: () });
         }
         log
     }
@@ -153,10 +140,7 @@ mod tests {
             assert!(log.remove(seq).is_some());
         }
         assert!(log.slots.len() <= WORTH_COMPACTING + 1);
-        assert_eq!(
-            log.iter_from(0).map(|(seq, _)| seq).collect::<Vec<_>>(),
-            [0, 99_999]
-        );
+        assert_eq!(log.iter_from(0).map(|(seq, _)| seq).collect::<Vec<_>>(), [0, 99_999]);
         assert!(log.get(99_999).is_some() && log.get(5).is_none() && log.remove(5).is_none());
     }
 
@@ -165,10 +149,7 @@ mod tests {
         let mut log = log(2);
         log.remove(0);
         log.remove(1);
-        assert_eq!(
-            (log.len(), log.next_seq(), log.iter_from(0).count()),
-            (0, 2, 0)
-        );
+        assert_eq!((log.len(), log.next_seq(), log.iter_from(0).count()), (0, 2, 0));
         assert!(log.remove(1).is_none());
     }
 }

@@ -67,11 +67,9 @@ impl Drop for Credit<'_> {
 
 /// The bytes that sends need, by class: application, hops.
 pub(super) fn needs<'a>(sends: impl Iterator<Item = &'a Send>) -> (u64, u64) {
-    sends.fold((0, 0), |(application, hop), send| {
-        match Class::from(&send.destination) {
-            Class::Application => (application + cost(&send.message), hop),
-            Class::Hop => (application, hop + cost(&send.message)),
-        }
+    sends.fold((0, 0), |(application, hop), send| match Class::from(&send.destination) {
+        Class::Application => (application + cost(&send.message), hop),
+        Class::Hop => (application, hop + cost(&send.message)),
     })
 }
 
@@ -91,7 +89,8 @@ impl Connection {
         let mut full: Vec<Destination> = Vec::new();
         let mut sends = sends.into_iter().peekable();
         while let Some(first) = sends.next() {
-            let Some(channel) = self.space.channel(first.destination.channel()) else {
+            let Some(channel) = first.destination.channel().and_then(|c| self.space.channel(c))
+            else {
                 let missing = error::no_destination(&first.destination);
                 outcomes.push(Outcome::Rejected(missing.with_broker(&self.info.name)));
                 continue;
@@ -105,7 +104,7 @@ impl Connection {
                     Ok(position) => Outcome::Confirmed(Confirmation::at(position)),
                     Err(e) => Outcome::Rejected(e.with_broker(&self.info.name)),
                 });
-                run = sends.next_if(|next| *next.destination.channel() == channel.name);
+                run = sends.next_if(|next| next.destination.channel() == Some(&channel.name));
             }
             state.announce();
         }
@@ -116,11 +115,7 @@ impl Connection {
     /// Lets history give way when the server has no room for so much. No channel may be locked.
     pub(super) fn evict_for(&self, application: u64, hop: u64, now: Timestamp) {
         let budget = &self.server.0.budget;
-        let class = if application > 0 {
-            Class::Application
-        } else {
-            Class::Hop
-        };
+        let class = if application > 0 { Class::Application } else { Class::Hop };
         let wanted = budget.used().saturating_add(application + hop);
         let excess = wanted.saturating_sub(budget.limit(class));
         if excess > 0 {
@@ -147,13 +142,7 @@ impl Connection {
         let room = check_room(channel, state, class, cost).and_then(|()| {
             let budget = credit.budget;
             credit.take(cost, class).then_some(()).ok_or_else(|| {
-                error::full_server(
-                    &channel.name,
-                    budget.used(),
-                    budget.limit(class),
-                    cost,
-                    class,
-                )
+                error::full_server(&channel.name, budget.used(), budget.limit(class), cost, class)
             })
         });
         if let Err(e) = room {

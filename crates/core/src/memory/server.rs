@@ -166,10 +166,7 @@ impl MemoryServer {
         let spaces: Vec<Arc<Space>> = lock(&self.0.spaces).values().map(Arc::clone).collect();
         let mut wanted = bytes;
         for space in spaces {
-            let channels = space
-                .channels
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let channels = space.channels.read().unwrap_or_else(PoisonError::into_inner);
             for channel in channels.values() {
                 let mut state = lock(&channel.state);
                 state.expire_history(now);

@@ -31,9 +31,7 @@ impl MemoryConsumer {
     }
 
     fn stale(&self) -> Error {
-        error::stale()
-            .with_channel(&self.channel.name)
-            .with_broker(&self.connection.info.name)
+        error::stale().with_channel(&self.channel.name).with_broker(&self.connection.info.name)
     }
 
     pub(super) fn settle_now(&self, settlements: &[(Token, Settlement)]) -> Vec<Result<()>> {
@@ -89,12 +87,12 @@ impl MemoryConsumer {
         }
         let sends = || units.iter().flat_map(|unit| &unit.sends);
         let (application, hop) = needs(sends());
-        self.connection
-            .evict_for(application, hop, self.connection.clock.now());
+        self.connection.evict_for(application, hop, self.connection.clock.now());
         let mut channels: BTreeMap<usize, Arc<Channel>> = BTreeMap::new();
         channels.insert(self.channel.id, Arc::clone(&self.channel));
         for send in sends() {
-            if let Some(channel) = self.connection.space.channel(send.destination.channel()) {
+            let channel = send.destination.channel();
+            if let Some(channel) = channel.and_then(|c| self.connection.space.channel(c)) {
                 channels.insert(channel.id, channel);
             }
         }
@@ -102,10 +100,7 @@ impl MemoryConsumer {
             .iter()
             .map(|(id, channel)| (*id, (channel.as_ref(), lock(&channel.state))))
             .collect();
-        let results = units
-            .into_iter()
-            .map(|unit| self.commit_unit(&mut locked, unit))
-            .collect();
+        let results = units.into_iter().map(|unit| self.commit_unit(&mut locked, unit)).collect();
         for (_, state) in locked.values() {
             state.announce();
         }
@@ -118,9 +113,7 @@ impl MemoryConsumer {
     fn commit_unit(&self, locked: &mut Locked<'_>, unit: Unit) -> Result<()> {
         let connection = &*self.connection;
         let now = connection.clock.now();
-        let (_, own) = locked
-            .get_mut(&self.channel.id)
-            .ok_or_else(|| self.stale())?;
+        let (_, own) = locked.get_mut(&self.channel.id).ok_or_else(|| self.stale())?;
         own.groups[self.group].expire(connection.clock.instant());
         let mine = unit.token.consumer == self.id;
         if !mine || own.groups[self.group].in_flight.find(unit.token).is_none() {
@@ -131,9 +124,7 @@ impl MemoryConsumer {
         let mut checked = Vec::with_capacity(unit.sends.len());
         for send in unit.sends {
             let wanted = send.destination.channel();
-            let found = locked
-                .iter_mut()
-                .find(|(_, (channel, _))| channel.name == *wanted);
+            let found = locked.iter_mut().find(|(_, (channel, _))| Some(&channel.name) == wanted);
             let Some((id, (channel, state))) = found else {
                 return Err(error::no_destination(&send.destination));
             };
@@ -144,12 +135,7 @@ impl MemoryConsumer {
             let sum = sums.entry(*id).or_default();
             *sum += if class == Class::Application { cost } else { 0 };
             check_room(channel, state, class, *sum)?;
-            checked.push(Checked {
-                channel: *id,
-                place,
-                cost,
-                send,
-            });
+            checked.push(Checked { channel: *id, place, cost, send });
         }
         let budget = &connection.server.0.budget;
         let full = |bytes, class| {
@@ -163,13 +149,7 @@ impl MemoryConsumer {
             budget.give_back(application);
             return Err(full(hop, Class::Hop));
         }
-        for Checked {
-            channel,
-            place,
-            cost,
-            send,
-        } in checked
-        {
+        for Checked { channel, place, cost, send } in checked {
             if let Some((_, state)) = locked.get_mut(&channel) {
                 connection.put(state, place, send, cost, now);
             }

@@ -31,10 +31,7 @@ impl Connection {
             }
         }
         let planned = |object: &PlannedObject| plan.objects.iter().any(|p| p.name == object.name);
-        let current: Vec<_> = self
-            .objects()
-            .filter(|(_, object)| planned(object))
-            .collect();
+        let current: Vec<_> = self.objects().filter(|(_, object)| planned(object)).collect();
         if let Some(mismatch) = current.iter().find_map(|(_, object)| mismatch(object)) {
             return Err(mismatch);
         }
@@ -82,18 +79,14 @@ impl Connection {
             let found = self.space.channel(&spec.name);
             let name = format!("{}.{}", self.topology.namespace, spec.name);
             let object = |kind, name: String, state| PlannedObject {
-                channel: spec.name.clone(),
+                channel: Some(spec.name.clone()),
                 kind,
                 name,
                 state,
             };
             let mut objects = vec![(
                 Wanted::Channel(spec),
-                object(
-                    channel_kind(spec),
-                    name.clone(),
-                    channel_state(spec, found.as_deref()),
-                ),
+                object(channel_kind(spec), name.clone(), channel_state(spec, found.as_deref())),
             )];
             for group in &spec.groups {
                 let known = |c: &Arc<Channel>| lock(&c.state).group(&group.name).is_some();
@@ -130,25 +123,13 @@ fn channel_state(spec: &ChannelSpec, found: Option<&Channel>) -> ObjectState {
     let mut differences = Vec::new();
     let mut compare = |field: &str, wanted: String, found: String| {
         if wanted != found {
-            differences.push(Difference {
-                field: field.to_owned(),
-                wanted,
-                found,
-            });
+            differences.push(Difference { field: field.to_owned(), wanted, found });
         }
     };
     compare("kind", spec.kind.to_string(), found.kind.to_string());
-    compare(
-        "order_by",
-        order(spec.ordered).to_owned(),
-        order(found.ordered).to_owned(),
-    );
+    compare("order_by", order(spec.ordered).to_owned(), order(found.ordered).to_owned());
     if spec.ordered && found.ordered {
-        compare(
-            "partitions",
-            spec.partitions.to_string(),
-            found.partitions.to_string(),
-        );
+        compare("partitions", spec.partitions.to_string(), found.partitions.to_string());
     }
     match differences.is_empty() {
         true => ObjectState::Present,
@@ -164,28 +145,21 @@ fn mismatch(object: &PlannedObject) -> Option<Error> {
         .iter()
         .map(|d| format!("{} is {}, not {}", d.field, d.found, d.wanted))
         .collect();
-    let text = format!(
-        "the {} `{}` differs: {}",
-        object.kind,
-        object.name,
-        list.join("; ")
-    );
-    Some(
-        Error::new(ErrorKind::TopologyMismatch, text)
-            .with_operation("apply")
-            .with_channel(&object.channel)
-            .with_help("change the configuration back, or move to a new channel: a migration"),
-    )
+    let text = format!("the {} `{}` differs: {}", object.kind, object.name, list.join("; "));
+    let error = Error::new(ErrorKind::TopologyMismatch, text)
+        .with_operation("apply")
+        .with_help("change the configuration back, or move to a new channel: a migration");
+    Some(match &object.channel {
+        Some(channel) => error.with_channel(channel),
+        None => error,
+    })
 }
 
 /// What a channel of this shape needs.
 fn needs(spec: &ChannelSpec) -> impl Iterator<Item = Capability> {
     let topic = spec.kind == ChannelKind::Topic;
     let replay = spec.groups.iter().any(|g| g.start != StartPosition::Latest);
-    let delayed = spec
-        .groups
-        .iter()
-        .any(|g| g.max_delay.is_some_and(|d| !d.is_zero()));
+    let delayed = spec.groups.iter().any(|g| g.max_delay.is_some_and(|d| !d.is_zero()));
     [
         (Capability::Queue, !topic),
         (Capability::Topic, topic),

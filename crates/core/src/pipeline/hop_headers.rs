@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::dead_letter::{fit, hop_position};
 use crate::broker::{Destination, Send};
 use crate::model::{ChannelName, Delivery, GroupName, Headers, Message, Origin, Timestamp, hop};

@@ -63,9 +63,9 @@ fn each_need_has_its_key() {
         keys,
         [
             "consumers.a.dead_letter",
-            "consumers.b.dead_letter",
             "channels.o.kind",
             "channels.o.order_by",
+            "consumers.b.dead_letter",
             "channels.t.kind",
             "channels.t.max_bytes",
             "channels.t.replicas",

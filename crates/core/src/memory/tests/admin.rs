@@ -10,19 +10,11 @@ async fn history() -> Arc<dyn Broker> {
 }
 
 fn shown(peeked: &[Peeked]) -> Vec<&[u8]> {
-    peeked
-        .iter()
-        .filter_map(|p| p.message.payload())
-        .map(AsRef::as_ref)
-        .collect()
+    peeked.iter().filter_map(|p| p.message.payload()).map(AsRef::as_ref).collect()
 }
 
 async fn browse(broker: &Arc<dyn Broker>, source: &Source) -> Box<dyn Browse> {
-    broker
-        .admin()
-        .browse(source, StartPosition::Earliest)
-        .await
-        .unwrap()
+    broker.admin().browse(source, StartPosition::Earliest).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,22 +38,11 @@ async fn a_peeked_message_can_be_removed_unless_it_is_in_hand_or_gone() {
     let broker = connect(&MemoryServer::default(), vec![ordered("q")]).await;
     publish(&broker, ["a1", "a2", "b1", "a3"].map(|p| keyed("q", p))).await;
     let mut browse = browse(&broker, &source("q", "q")).await;
-    let handles: Vec<_> = browse
-        .next(9)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|p| p.handle)
-        .collect();
+    let handles: Vec<_> = browse.next(9).await.unwrap().into_iter().map(|p| p.handle).collect();
     let consumer = consume(&broker, "q", "q", 9).await;
     let held = consumer.recv(1).await.unwrap();
     let results = browse
-        .remove(&[
-            handles[0].clone(),
-            handles[2].clone(),
-            handles[1].clone(),
-            handles[1].clone(),
-        ])
+        .remove(&[handles[0].clone(), handles[2].clone(), handles[1].clone(), handles[1].clone()])
         .await;
     let ok: Vec<_> = results.iter().map(Result::is_ok).collect();
     assert_eq!(ok, [false, true, true, false]);
@@ -91,14 +72,8 @@ async fn purging_leaves_what_is_in_flight() {
     let consumer = consume(&broker, "q", "q", 9).await;
     let held = consumer.recv(1).await.unwrap();
     assert_eq!(broker.admin().purge(&source("q", "q")).await.unwrap(), 2);
-    let inbox = Source::RetryInbox {
-        channel: channel("q"),
-        group: group("q"),
-    };
-    assert_eq!(
-        shown(&browse(&broker, &inbox).await.next(9).await.unwrap()),
-        [b"r"]
-    );
+    let inbox = Source::RetryInbox { channel: channel("q"), group: group("q") };
+    assert_eq!(shown(&browse(&broker, &inbox).await.next(9).await.unwrap()), [b"r"]);
     assert_eq!(broker.admin().purge(&inbox).await.unwrap(), 1);
     release(&consumer, &held).await;
     let again = consumer.recv(9).await.unwrap();
@@ -118,12 +93,7 @@ async fn a_group_can_be_moved_over_the_history_of_its_topic() {
     }
     let got = consumer.recv(9).await.unwrap();
     ack(&consumer, &got).await;
-    let at = |offset| {
-        StartPosition::Position(Position {
-            partition: 0,
-            offset,
-        })
-    };
+    let at = |offset| StartPosition::Position(Position { partition: 0, offset });
     let second = VirtualClock::default().now() + secs(1);
     for (to, comes) in [
         (StartPosition::Earliest, vec!["0", "1", "2"]),
@@ -147,12 +117,8 @@ async fn seeking_makes_what_is_in_hand_stale() {
     publish(&broker, [send("t", "0"), send("t", "1")]).await;
     let consumer = consume(&broker, "t", "a", 9).await;
     let held = consumer.recv(1).await.unwrap();
-    broker
-        .admin()
-        .seek(&channel("t"), &group("a"), StartPosition::Earliest)
-        .await
-        .unwrap();
-    let late = consumer.settle(&[(held[0].token, Settlement::Ack)]).await;
+    broker.admin().seek(&channel("t"), &group("a"), StartPosition::Earliest).await.unwrap();
+    let late = consumer.settle(&[(held[0].token, Settlement::Ack)], deadline()).await;
     assert_eq!(late[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     assert_eq!(payloads(&consumer.recv(9).await.unwrap()), ["0", "1"]);
 }
@@ -163,14 +129,7 @@ async fn a_new_group_can_start_at_the_history_and_the_history_ends() {
     spec.retention = Some(secs(100));
     spec.groups[0].start = StartPosition::Earliest;
     let server = MemoryServer::default();
-    let first = connect(
-        &server,
-        vec![ChannelSpec {
-            groups: Vec::new(),
-            ..spec.clone()
-        }],
-    )
-    .await;
+    let first = connect(&server, vec![ChannelSpec { groups: Vec::new(), ..spec.clone() }]).await;
     publish(&first, [send("t", "old")]).await;
     tokio::time::sleep(secs(60)).await;
     publish(&first, [send("t", "new")]).await;
@@ -185,10 +144,6 @@ async fn a_new_group_can_start_at_the_history_and_the_history_ends() {
 async fn a_queue_cannot_be_moved() {
     let (_, broker) = with_queue().await;
     let to = StartPosition::Earliest;
-    let error = broker
-        .admin()
-        .seek(&channel("q"), &group("q"), to)
-        .await
-        .unwrap_err();
+    let error = broker.admin().seek(&channel("q"), &group("q"), to).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

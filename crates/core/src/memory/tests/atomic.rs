@@ -13,10 +13,7 @@ async fn setup(options: MemoryOptions) -> (MemoryServer, Arc<dyn Broker>, Arc<dy
 }
 
 fn unit(of: &Delivery, sends: impl IntoIterator<Item = Send>) -> Unit {
-    Unit {
-        token: of.token,
-        sends: sends.into_iter().collect(),
-    }
+    Unit { token: of.token, sends: sends.into_iter().collect() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -24,9 +21,7 @@ async fn a_unit_sends_and_acks() {
     let (_, broker, consumer) = setup(MemoryOptions::default()).await;
     let got = consumer.recv(9).await.unwrap();
     let sends = [send("out", "a"), retry("q", "q", "r"), send("q", "3")];
-    let results = consumer
-        .commit(vec![unit(&got[0], sends), unit(&got[1], [])])
-        .await;
+    let results = consumer.commit(vec![unit(&got[0], sends), unit(&got[1], [])], deadline()).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(depth(&broker, "out", "out").await.ready, 1);
     assert_eq!(depth(&broker, "q", "q").await.total(), 1);
@@ -41,20 +36,14 @@ async fn a_unit_that_cannot_send_everything_does_nothing() {
     for (last, kind) in [
         (vec![retry("q", "q", &"x".repeat(4500))], ErrorKind::Full),
         (vec![send("nowhere", "b")], ErrorKind::NotFound),
-        (
-            vec![send("small", "b"), send("small", "b"), send("small", "b")],
-            ErrorKind::Full,
-        ),
+        (vec![send("small", "b"), send("small", "b"), send("small", "b")], ErrorKind::Full),
     ] {
         let sends = [send("out", "a")].into_iter().chain(last);
-        let results = consumer.commit(vec![unit(&got[0], sends)]).await;
+        let results = consumer.commit(vec![unit(&got[0], sends)], deadline()).await;
         assert_eq!(results[0].as_ref().unwrap_err().kind(), kind);
     }
     assert_eq!(depth(&broker, "out", "out").await.total(), 0);
-    assert_eq!(
-        (server.used_bytes(), consumer.status().in_flight),
-        (used, 2)
-    );
+    assert_eq!((server.used_bytes(), consumer.status().in_flight), (used, 2));
     ack(&consumer, &got).await;
 }
 
@@ -63,15 +52,9 @@ async fn a_unit_with_a_stale_token_sends_nothing_and_others_are_not_touched() {
     let (_, broker, consumer) = setup(MemoryOptions::default()).await;
     let got = consumer.recv(9).await.unwrap();
     ack(&consumer, &got[..1]).await;
-    let units = vec![
-        unit(&got[0], [send("out", "a")]),
-        unit(&got[1], [send("out", "b")]),
-    ];
-    let results = consumer.commit(units).await;
-    assert_eq!(
-        results[0].as_ref().unwrap_err().kind(),
-        ErrorKind::StaleToken
-    );
+    let units = vec![unit(&got[0], [send("out", "a")]), unit(&got[1], [send("out", "b")])];
+    let results = consumer.commit(units, deadline()).await;
+    assert_eq!(results[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     assert!(results[1].is_ok());
     assert_eq!(depth(&broker, "out", "out").await.ready, 1);
 }
@@ -81,9 +64,7 @@ async fn a_broker_told_to_lack_atomic_refuses_every_unit() {
     let options = MemoryOptions::default().without(Capability::Atomic);
     let (_, _, consumer) = setup(options).await;
     let got = consumer.recv(9).await.unwrap();
-    let results = consumer
-        .commit(got.iter().map(|d| unit(d, [])).collect())
-        .await;
+    let results = consumer.commit(got.iter().map(|d| unit(d, [])).collect(), deadline()).await;
     assert_eq!(results.len(), 2);
     for result in results {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -10,39 +10,22 @@ async fn pair(broker: &Arc<dyn Broker>, prefetch: usize) -> (Arc<dyn Consumer>, 
 #[tokio::test(start_paused = true)]
 async fn a_queue_hands_each_message_to_one_consumer_intact_and_in_order() {
     let (server, broker) = with_queue().await;
-    let message = Message::new(vec![0, 0xff])
-        .with_header("grüße", vec![0xfe])
-        .with_subject("s");
-    let sends = [
-        Send::new(Destination::Channel(channel("q")), message.clone()),
-        send("q", "2"),
-    ];
+    let message = Message::new(vec![0, 0xff]).with_header("grüße", vec![0xfe]).with_subject("s");
+    let sends = [Send::new(Destination::Channel(channel("q")), message.clone()), send("q", "2")];
     let outcomes = publish(&broker, sends).await;
     let Outcome::Confirmed(confirmation) = &outcomes[1] else {
         panic!("{outcomes:?}");
     };
-    assert_eq!(
-        confirmation.position,
-        Some(Position {
-            partition: 0,
-            offset: 1
-        })
-    );
+    assert_eq!(confirmation.position, Some(Position { partition: 0, offset: 1 }));
     let (a, b) = pair(&broker, 9).await;
     let first = a.recv(1).await.unwrap();
     assert_eq!(first[0].message, message);
-    assert_eq!(
-        (first[0].delivery_count, first[0].redelivered),
-        (Some(1), false)
-    );
+    assert_eq!((first[0].delivery_count, first[0].redelivered), (Some(1), false));
     let second = b.recv(9).await.unwrap();
     assert_eq!(payloads(&second), ["2"]);
     ack(&a, &first).await;
     ack(&b, &second).await;
-    assert_eq!(
-        (depth(&broker, "q", "q").await.total(), server.used_bytes()),
-        (0, 0)
-    );
+    assert_eq!((depth(&broker, "q", "q").await.total(), server.used_bytes()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +103,7 @@ async fn a_woken_consumer_that_was_paused_wakes_another() {
     let (a, b) = pair(&broker, 9).await;
     let (_paused, waits) = (waiting(&a, 1).await, waiting(&b, 1).await);
     publish_all(&broker, &["1"]).await;
-    a.pause().await.unwrap();
+    a.pause();
     assert_eq!(promptly(waits).await, ["1"]);
 }
 
@@ -157,10 +140,7 @@ async fn a_released_delivery_comes_again_first_and_uncounted() {
     release(&consumer, &got).await;
     let again = consumer.recv(9).await.unwrap();
     assert_eq!(payloads(&again), ["1", "2"]);
-    assert_eq!(
-        (again[0].delivery_count, again[0].redelivered),
-        (Some(1), true)
-    );
+    assert_eq!((again[0].delivery_count, again[0].redelivered), (Some(1), true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,10 +153,7 @@ async fn dropping_a_consumer_gives_everything_back_counted() {
     drop(crashed);
     let again = other.recv(9).await.unwrap();
     assert_eq!(payloads(&again), ["1", "2"]);
-    assert_eq!(
-        (again[0].delivery_count, again[0].redelivered),
-        (Some(2), true)
-    );
+    assert_eq!((again[0].delivery_count, again[0].redelivered), (Some(2), true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +167,7 @@ async fn closing_a_consumer_gives_everything_back_and_ends_a_waiting_recv() {
     tokio::task::yield_now().await;
     consumer.close(deadline()).await.unwrap();
     assert_eq!(promptly(waiting).await, ErrorKind::Closed);
-    let late = consumer.settle(&[(got[0].token, Settlement::Ack)]).await;
+    let late = consumer.settle(&[(got[0].token, Settlement::Ack)], deadline()).await;
     assert_eq!(late[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     assert_eq!(depth(&broker, "q", "q").await.ready, 1);
     assert!(!consumer.status().attached);
@@ -202,11 +179,11 @@ async fn a_paused_consumer_keeps_what_it_has_and_gets_nothing() {
     publish_all(&broker, &["1", "2"]).await;
     let consumer = consume(&broker, "q", "q", 9).await;
     let got = consumer.recv(1).await.unwrap();
-    consumer.pause().await.unwrap();
+    consumer.pause();
     assert!(try_recv(&consumer, 1).await.is_empty() && consumer.status().paused);
     ack(&consumer, &got).await;
     let waits = waiting(&consumer, 1).await;
-    consumer.resume().await.unwrap();
+    consumer.resume();
     assert_eq!(promptly(waits).await, ["2"]);
 }
 
@@ -218,13 +195,10 @@ async fn a_token_settles_once_and_only_at_its_consumer() {
     let got = mine.recv(1).await.unwrap();
     let ack = [(got[0].token, Settlement::Ack)];
     let stale = |results: Vec<Result<()>>| results[0].as_ref().unwrap_err().kind();
-    assert_eq!(stale(other.settle(&ack).await), ErrorKind::StaleToken);
-    assert_eq!(
-        stale(other.extend(&tokens(&got)).await),
-        ErrorKind::StaleToken
-    );
-    assert!(mine.settle(&ack).await[0].is_ok());
-    assert_eq!(stale(mine.settle(&ack).await), ErrorKind::StaleToken);
+    assert_eq!(stale(other.settle(&ack, deadline()).await), ErrorKind::StaleToken);
+    assert_eq!(stale(other.extend(&tokens(&got), deadline()).await), ErrorKind::StaleToken);
+    assert!(mine.settle(&ack, deadline()).await[0].is_ok());
+    assert_eq!(stale(mine.settle(&ack, deadline()).await), ErrorKind::StaleToken);
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,14 +209,8 @@ async fn after_the_broker_was_closed_everything_fails_as_closed() {
     tokio::task::yield_now().await;
     broker.close(deadline()).await.unwrap();
     assert_eq!(promptly(waiting).await, ErrorKind::Closed);
-    assert_eq!(
-        kind(&publish(&broker, [send("q", "1")]).await[0]),
-        Some(ErrorKind::Closed)
-    );
-    assert_eq!(
-        broker.admin().ping().await.unwrap_err().kind(),
-        ErrorKind::Closed
-    );
+    assert_eq!(kind(&publish(&broker, [send("q", "1")]).await[0]), Some(ErrorKind::Closed));
+    assert_eq!(broker.admin().ping().await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,29 +2,21 @@ use super::*;
 use crate::broker::Event;
 
 async fn with_lease() -> Arc<dyn Broker> {
-    with_options(MemoryOptions::default().with_lease(secs(5)))
-        .await
-        .1
+    with_options(MemoryOptions::default().with_lease(secs(5))).await.1
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_whose_lease_ends_wakes_another_consumer_at_that_moment() {
     let broker = with_lease().await;
     publish_all(&broker, &["1", "2"]).await;
-    let (slow, other) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (slow, other) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let mut events = slow.events();
     let start = Instant::now();
     let held = slow.recv(2).await.unwrap();
     let again = other.recv(9).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 5);
     assert_eq!(payloads(&again), ["1", "2"]);
-    assert_eq!(
-        (again[0].delivery_count, again[0].redelivered),
-        (Some(2), true)
-    );
+    assert_eq!((again[0].delivery_count, again[0].redelivered), (Some(2), true));
     events.recv().await;
     let Some(Event::LeaseLost { tokens: lost }) = events.recv().await else {
         panic!("the consumer is told");
@@ -53,11 +45,8 @@ async fn a_settlement_after_the_lease_is_stale_even_when_nobody_noticed() {
     let consumer = consume(&broker, "q", "q", 9).await;
     let got = consumer.recv(1).await.unwrap();
     tokio::time::sleep(secs(5)).await;
-    let results = consumer.settle(&[(got[0].token, Settlement::Ack)]).await;
-    assert_eq!(
-        results[0].as_ref().unwrap_err().kind(),
-        ErrorKind::StaleToken
-    );
+    let results = consumer.settle(&[(got[0].token, Settlement::Ack)], deadline()).await;
+    assert_eq!(results[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     assert_eq!(depth(&broker, "q", "q").await.ready, 1);
 }
 
@@ -65,13 +54,10 @@ async fn a_settlement_after_the_lease_is_stale_even_when_nobody_noticed() {
 async fn an_extended_lease_holds_and_only_that_one() {
     let broker = with_lease().await;
     publish_all(&broker, &["1", "2"]).await;
-    let (slow, other) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (slow, other) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let held = slow.recv(2).await.unwrap();
     tokio::time::sleep(secs(3)).await;
-    assert!(slow.extend(&[held[0].token]).await[0].is_ok());
+    assert!(slow.extend(&[held[0].token], deadline()).await[0].is_ok());
     tokio::time::sleep(secs(3)).await;
     assert_eq!(payloads(&try_recv(&other, 9).await), ["2"]);
     ack(&slow, &held[..1]).await;

@@ -17,45 +17,25 @@ use tokio::time::Instant;
 
 use super::{MemoryOptions, MemoryServer};
 use crate::broker::{
-    Adapter, Broker, ChannelSpec, Connect, Consumer, Credentials, Depth, Destination, Outcome,
-    Send, Settlement, Source, Subscription, Token, Topology,
+    Adapter, Broker, ChannelSpec, Connect, Consumer, Depth, Destination, Outcome, Send, Settlement,
+    Source, Subscription, Token, Topology,
 };
 use crate::clock::VirtualClock;
-use crate::config::Settings;
 use crate::model::{ChannelName, ConsumerName, Delivery, GroupName, Message, Namespace};
 use crate::{ErrorKind, Result};
 
-#[derive(Debug)]
-struct NoSecrets;
-
-impl Credentials for NoSecrets {
-    fn password(&self) -> Result<Option<secrecy::SecretString>> {
-        Ok(None)
-    }
-}
+/// How long a delivery may stay unsettled.
+const HOLD: Duration = Duration::from_secs(3600);
 
 fn request(url: &str, channels: Vec<ChannelSpec>) -> Connect {
-    Connect {
-        name: "default".to_owned(),
-        urls: vec![url.into()],
-        credentials: Arc::new(NoSecrets),
-        topology: Topology {
-            namespace: Namespace::new("test").unwrap(),
-            channels,
-        },
-        settings: Settings::default(),
-        clock: Arc::new(VirtualClock::default()),
-        deadline: deadline(),
-    }
+    let topology = Topology { namespace: Namespace::new("test").unwrap(), channels };
+    Connect::new("default", vec![url.into()], topology, deadline())
+        .with_clock(Arc::new(VirtualClock::default()))
 }
 
 /// A connection whose topology was applied.
 async fn connect(server: &MemoryServer, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
-    let broker = server
-        .adapter()
-        .connect(request("memory://", channels))
-        .await
-        .unwrap();
+    let broker = server.adapter().connect(request("memory://", channels)).await.unwrap();
     let plan = broker.admin().plan().await.unwrap();
     broker.admin().apply(&plan).await.unwrap();
     broker
@@ -99,10 +79,7 @@ fn deadline() -> Instant {
 }
 
 fn send(to: &str, payload: &str) -> Send {
-    Send::new(
-        Destination::Channel(channel(to)),
-        Message::new(payload.to_owned()),
-    )
+    Send::new(Destination::Channel(channel(to)), Message::new(payload.to_owned()))
 }
 
 /// A message `k3` has the key `k`.
@@ -112,17 +89,12 @@ fn keyed(to: &str, payload: &str) -> Send {
 }
 
 fn retry(to: &str, of: &str, payload: &str) -> Send {
-    let inbox = Destination::RetryInbox {
-        channel: channel(to),
-        group: group(of),
-    };
+    let inbox = Destination::RetryInbox { channel: channel(to), group: group(of) };
     Send::new(inbox, Message::new(payload.to_owned()))
 }
 
 async fn publish(broker: &Arc<dyn Broker>, sends: impl IntoIterator<Item = Send>) -> Vec<Outcome> {
-    broker
-        .publish(sends.into_iter().collect(), deadline())
-        .await
+    broker.publish(sends.into_iter().collect(), deadline()).await
 }
 
 /// Publishes to the queue `q`; everything must be confirmed.
@@ -138,8 +110,8 @@ async fn consume(
     prefetch: usize,
 ) -> Arc<dyn Consumer> {
     let consumer = ConsumerName::new("c").unwrap();
-    let subscription = Subscription::new(channel(from), group(of), consumer, prefetch);
-    broker.subscribe(subscription).await.unwrap()
+    let subscription = Subscription::new(channel(from), group(of), consumer, prefetch, HOLD);
+    broker.subscribe(subscription, deadline()).await.unwrap()
 }
 
 fn payload(delivery: &Delivery) -> String {
@@ -165,7 +137,7 @@ fn tokens(deliveries: &[Delivery]) -> Vec<Token> {
 
 async fn settle(consumer: &Arc<dyn Consumer>, how: Settlement, of: &[Delivery]) {
     let settlements: Vec<_> = of.iter().map(|d| (d.token, how)).collect();
-    for result in consumer.settle(&settlements).await {
+    for result in consumer.settle(&settlements, deadline()).await {
         result.unwrap();
     }
 }
@@ -179,10 +151,7 @@ async fn release(consumer: &Arc<dyn Consumer>, of: &[Delivery]) {
 }
 
 fn source(of: &str, by: &str) -> Source {
-    Source::Group {
-        channel: channel(of),
-        group: group(by),
-    }
+    Source::Group { channel: channel(of), group: group(by) }
 }
 
 async fn depth(broker: &Arc<dyn Broker>, of: &str, by: &str) -> Depth {
@@ -201,11 +170,7 @@ fn secs(seconds: u64) -> Duration {
 async fn promptly<T>(waiting: tokio::task::JoinHandle<T>) -> T {
     let start = Instant::now();
     let result = waiting.await.unwrap();
-    assert_eq!(
-        start.elapsed(),
-        Duration::ZERO,
-        "only a timer ended the wait"
-    );
+    assert_eq!(start.elapsed(), Duration::ZERO, "only a timer ended the wait");
     result
 }
 

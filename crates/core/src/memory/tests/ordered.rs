@@ -11,10 +11,7 @@ async fn with_ordered(payloads: &[&str]) -> Arc<dyn Broker> {
 #[tokio::test(start_paused = true)]
 async fn a_key_in_hand_goes_on_at_its_holder_and_nowhere_else() {
     let broker = with_ordered(&["a1", "a2", "b1", "a3"]).await;
-    let (x, y) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (x, y) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let first = x.recv(1).await.unwrap();
     assert_eq!(payloads(&first), ["a1"]);
     assert_eq!(payloads(&try_recv(&y, 9).await), ["b1"]);
@@ -25,10 +22,7 @@ async fn a_key_in_hand_goes_on_at_its_holder_and_nowhere_else() {
 #[tokio::test(start_paused = true)]
 async fn the_last_ack_of_a_key_wakes_who_waits_for_it() {
     let broker = with_ordered(&["a1", "a2"]).await;
-    let (x, y) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (x, y) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let first = x.recv(1).await.unwrap();
     let waits = waiting(&y, 9).await;
     ack(&x, &first).await;
@@ -42,10 +36,7 @@ async fn the_keys_of_a_crashed_consumer_come_again_first_and_in_order() {
     assert_eq!(crashed.recv(4).await.unwrap().len(), 4);
     drop(crashed);
     let next = consume(&broker, "q", "q", 9).await;
-    assert_eq!(
-        payloads(&next.recv(9).await.unwrap()),
-        ["a1", "b1", "a2", "b2", "a3"]
-    );
+    assert_eq!(payloads(&next.recv(9).await.unwrap()), ["a1", "b1", "a2", "b2", "a3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +46,7 @@ async fn releasing_a_key_recalls_what_is_later_in_hand() {
     let got = consumer.recv(9).await.unwrap();
     ack(&consumer, &got[..1]).await;
     release(&consumer, &got[1..2]).await;
-    let late = consumer.settle(&[(got[2].token, Settlement::Ack)]).await;
+    let late = consumer.settle(&[(got[2].token, Settlement::Ack)], deadline()).await;
     assert_eq!(late[0].as_ref().unwrap_err().kind(), ErrorKind::StaleToken);
     ack(&consumer, &got[3..]).await;
     assert_eq!(payloads(&consumer.recv(9).await.unwrap()), ["a2", "a3"]);
@@ -67,40 +58,28 @@ async fn a_key_released_in_one_call_has_no_stale_tokens() {
     let consumer = consume(&broker, "q", "q", 9).await;
     let got = consumer.recv(9).await.unwrap();
     release(&consumer, &got).await;
-    assert_eq!(
-        payloads(&consumer.recv(9).await.unwrap()),
-        ["a1", "a2", "a3"]
-    );
+    assert_eq!(payloads(&consumer.recv(9).await.unwrap()), ["a1", "a2", "a3"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_lease_recalls_later_deliveries_of_the_key_though_extended() {
     let broker = with_ordered(&["a1", "a2"]).await;
-    let (slow, other) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (slow, other) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let start = Instant::now();
     let got = slow.recv(9).await.unwrap();
     tokio::time::sleep(secs(3)).await;
-    slow.extend(&[got[1].token]).await;
+    slow.extend(&[got[1].token], deadline()).await;
     assert_eq!(payloads(&other.recv(9).await.unwrap()), ["a1", "a2"]);
     assert_eq!(start.elapsed().as_secs(), 5);
-    assert!(slow.settle(&[(got[1].token, Settlement::Ack)]).await[0].is_err());
+    assert!(slow.settle(&[(got[1].token, Settlement::Ack)], deadline()).await[0].is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn messages_without_a_key_are_free() {
     let broker = with_ordered(&[]).await;
     publish(&broker, [send("q", "1"), send("q", "2")]).await;
-    let (x, y) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
-    assert_eq!(
-        x.recv(1).await.unwrap().len() + try_recv(&y, 9).await.len(),
-        2
-    );
+    let (x, y) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
+    assert_eq!(x.recv(1).await.unwrap().len() + try_recv(&y, 9).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,10 +87,7 @@ async fn retries_of_a_key_are_not_held_by_it() {
     let broker = with_ordered(&["a1", "a2"]).await;
     let mut send = retry("q", "q", "a0");
     send.message = send.message.with_key("a");
-    let (x, y) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (x, y) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     x.recv(1).await.unwrap();
     publish(&broker, [send]).await;
     assert_eq!(payloads(&try_recv(&y, 9).await), ["a0"]);

@@ -21,35 +21,21 @@ async fn a_retry_wakes_a_waiting_consumer_when_it_is_due_and_not_before() {
     let waiting = tokio::spawn(async move { consumer.recv(9).await.unwrap() });
     tokio::task::yield_now().await;
     let sends = [retry_at("late", later(90)), retry_at("soon", later(60))];
-    assert!(
-        publish(&broker, sends)
-            .await
-            .iter()
-            .all(Outcome::is_confirmed)
-    );
-    let inbox = Source::RetryInbox {
-        channel: channel("q"),
-        group: group("q"),
-    };
+    assert!(publish(&broker, sends).await.iter().all(Outcome::is_confirmed));
+    let inbox = Source::RetryInbox { channel: channel("q"), group: group("q") };
     let depth = broker.admin().depth(&inbox).await.unwrap();
     assert_eq!((depth.ready, depth.delayed), (0, 2));
     let got = waiting.await.unwrap();
     assert_eq!(payloads(&got), ["soon"]);
     assert_eq!(got[0].origin, Origin::RetryInbox);
     let waited = start.elapsed();
-    assert!(
-        waited >= secs(60) && waited < secs(60) + Duration::from_millis(10),
-        "{waited:?}"
-    );
+    assert!(waited >= secs(60) && waited < secs(60) + Duration::from_millis(10), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_waiting_consumer_knows_when_the_next_retry_is_due() {
     let (_, broker) = with_queue().await;
-    let (a, b) = (
-        consume(&broker, "q", "q", 9).await,
-        consume(&broker, "q", "q", 9).await,
-    );
+    let (a, b) = (consume(&broker, "q", "q", 9).await, consume(&broker, "q", "q", 9).await);
     let (woken, waits) = (waiting(&a, 9).await, waiting(&b, 9).await);
     let start = Instant::now();
     publish(&broker, [retry_at("r", later(10))]).await;
@@ -68,10 +54,7 @@ async fn neither_source_starves_the_other() {
     for max in [1, 3, 8] {
         let mut got = consumer.recv(max).await.unwrap();
         got.extend(consumer.recv(max).await.unwrap());
-        let retries = got
-            .iter()
-            .filter(|d| d.origin == Origin::RetryInbox)
-            .count();
+        let retries = got.iter().filter(|d| d.origin == Origin::RetryInbox).count();
         assert_eq!((got.len(), retries), (2 * max, max));
     }
 }
@@ -85,10 +68,7 @@ async fn a_retry_in_hand_of_a_crashed_consumer_comes_again() {
     drop(crashed);
     let next = consume(&broker, "q", "q", 9).await;
     let got = next.recv(1).await.unwrap();
-    assert_eq!(
-        (got[0].delivery_count, got[0].origin),
-        (Some(2), Origin::RetryInbox)
-    );
+    assert_eq!((got[0].delivery_count, got[0].origin), (Some(2), Origin::RetryInbox));
     ack(&next, &got).await;
     assert_eq!(server.used_bytes(), 0);
 }
@@ -118,10 +98,7 @@ async fn only_retry_inboxes_delay_and_only_where_the_broker_can() {
     let (_, broker) = with_queue().await;
     let mut direct = send("q", "1");
     direct.at = Some(later(1));
-    assert_eq!(
-        kind(&publish(&broker, [direct]).await[0]),
-        Some(ErrorKind::Unsupported)
-    );
+    assert_eq!(kind(&publish(&broker, [direct]).await[0]), Some(ErrorKind::Unsupported));
     let lacking = MemoryOptions::default().without(Capability::DelayedRetry);
     let (_, broker) = with_options(lacking).await;
     let outcomes = publish(&broker, [retry_at("r", later(1)), retry("q", "q", "now")]).await;

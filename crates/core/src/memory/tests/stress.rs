@@ -79,11 +79,7 @@ async fn consumer(
             if fate < 3 {
                 break;
             }
-            let cut = if fate < 20 {
-                random.random_range(0..=batch.len())
-            } else {
-                batch.len()
-            };
+            let cut = if fate < 20 { random.random_range(0..=batch.len()) } else { batch.len() };
             // Entered before the ack: afterwards the next of the key may be handled elsewhere.
             for delivery in &batch[..cut] {
                 ledger.lock().unwrap().handled(&payload(delivery));
@@ -106,29 +102,17 @@ async fn run(spec: ChannelSpec, keeps_order: bool) {
     let done = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..PUBLISHERS {
-        tasks.spawn(publisher(
-            Arc::clone(&broker),
-            n,
-            seed.wrapping_add(n as u64),
-        ));
+        tasks.spawn(publisher(Arc::clone(&broker), n, seed.wrapping_add(n as u64)));
     }
     for n in 0..CONSUMERS {
         let seed = seed.wrapping_add(100 + n as u64);
-        tasks.spawn(consumer(
-            Arc::clone(&broker),
-            Arc::clone(&ledger),
-            done.clone(),
-            seed,
-        ));
+        tasks.spawn(consumer(Arc::clone(&broker), Arc::clone(&ledger), done.clone(), seed));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
     let ledger = ledger.lock().unwrap();
-    assert_eq!(
-        (ledger.handled.len(), ledger.duplicates),
-        (PUBLISHERS * EACH, 0)
-    );
+    assert_eq!((ledger.handled.len(), ledger.duplicates), (PUBLISHERS * EACH, 0));
     if keeps_order {
         assert_eq!(ledger.disorder, Vec::<String>::new());
     }

@@ -5,11 +5,7 @@ use crate::memory;
 #[tokio::test(start_paused = true)]
 async fn apply_creates_what_is_missing_once() {
     let server = MemoryServer::default();
-    let channels = vec![
-        topic("t", &["a"]),
-        queue("q"),
-        ChannelSpec::dead_letter(channel("d")),
-    ];
+    let channels = vec![topic("t", &["a"]), queue("q"), ChannelSpec::dead_letter(channel("d"))];
     let request = request("memory://", channels);
     let broker = server.adapter().connect(request).await.unwrap();
     let plan = broker.admin().plan().await.unwrap();
@@ -38,21 +34,11 @@ async fn a_difference_is_named_field_by_field_and_nothing_is_created() {
     let mut y = ordered("y");
     y.partitions = 3;
     let changed = vec![queue("new"), topic("x", &["g"]), y];
-    let broker = server
-        .adapter()
-        .connect(request("memory://", changed))
-        .await
-        .unwrap();
+    let broker = server.adapter().connect(request("memory://", changed)).await.unwrap();
     let plan = broker.admin().plan().await.unwrap();
-    let fields: Vec<_> = plan
-        .differing()
-        .flat_map(|(_, d)| d)
-        .map(|d| (&*d.field, &*d.wanted, &*d.found))
-        .collect();
-    assert_eq!(
-        fields,
-        [("kind", "topic", "queue"), ("partitions", "3", "12")]
-    );
+    let fields: Vec<_> =
+        plan.differing().flat_map(|(_, d)| d).map(|d| (&*d.field, &*d.wanted, &*d.found)).collect();
+    assert_eq!(fields, [("kind", "topic", "queue"), ("partitions", "3", "12")]);
     let error = broker.admin().apply(&plan).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TopologyMismatch);
     let now = broker.admin().plan().await.unwrap();
@@ -75,8 +61,8 @@ async fn a_later_topology_adds_a_group_that_starts_at_what_comes() {
 async fn subscribing_to_what_is_not_there_fails_with_help() {
     let (_, broker) = with_queue().await;
     let consumer = ConsumerName::new("c").unwrap();
-    let subscription = Subscription::new(channel("q"), group("nobody"), consumer, 1);
-    let error = broker.subscribe(subscription).await.err().unwrap();
+    let subscription = Subscription::new(channel("q"), group("nobody"), consumer, 1, super::HOLD);
+    let error = broker.subscribe(subscription, deadline()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.help().is_some());
 }
@@ -111,10 +97,7 @@ async fn what_the_broker_was_told_to_lack_cannot_be_created() {
 async fn one_name_of_one_adapter_is_one_server() {
     let adapter = memory::adapter();
     let open = async |adapter: &memory::MemoryAdapter, url: &str| {
-        let broker = adapter
-            .connect(request(url, vec![queue("q")]))
-            .await
-            .unwrap();
+        let broker = adapter.connect(request(url, vec![queue("q")])).await.unwrap();
         let plan = broker.admin().plan().await.unwrap();
         broker.admin().apply(&plan).await.unwrap();
         broker
@@ -139,11 +122,8 @@ async fn namespaces_do_not_see_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_cannot_be_meant_is_refused_without_showing_it() {
-    let error = memory::adapter()
-        .connect(request("memory://u:secret@h", vec![]))
-        .await
-        .err()
-        .unwrap();
+    let error =
+        memory::adapter().connect(request("memory://u:secret@h", vec![])).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(!format!("{error:?}").contains("secret"));
 }

@@ -176,15 +176,4 @@ impl State {
             self.drop_handled(seq);
         }
     }
-
-    /// When a waiting `recv` has to look again: the next due message, or the end of a lease. No
-    /// lease that begins later ends before `now` plus a lease.
-    pub(super) fn next_look(&mut self, group: usize, now: Instant, lease: Duration) -> Instant {
-        let group = &mut self.groups[group];
-        let lease_end = group.in_flight.next_deadline().unwrap_or(now + lease);
-        group
-            .inbox
-            .next_due()
-            .map_or(lease_end, |due| due.min(lease_end))
-    }
 }

@@ -1,8 +1,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::budget::Budget;
 use super::group::Group;
 use super::in_flight::Entry;

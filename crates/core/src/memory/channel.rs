@@ -1,8 +1,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::budget::Budget;
 use super::group::Group;
 use super::in_flight::Entry;
@@ -168,13 +166,5 @@ impl State {
         if self.history.is_none_or(|keep| published + keep <= now) {
             self.drop_handled(seq);
         }
-    }
-
-    /// When a waiting `recv` has to look again: the next due message, or the end of a lease. No
-    /// lease that begins later ends before `now` plus a lease.
-    pub(super) fn next_look(&mut self, group: usize, now: Instant, lease: Duration) -> Instant {
-        let group = &mut self.groups[group];
-        let lease_end = group.in_flight.next_deadline().unwrap_or(now + lease);
-        group.inbox.next_due().map_or(lease_end, |due| due.min(lease_end))
     }
 }

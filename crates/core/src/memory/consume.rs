@@ -87,7 +87,6 @@ impl MemoryConsumer {
         let mut state = lock(&self.channel.state);
         let now = self.connection.clock.instant();
         state.groups[self.group].expire(now);
-        let next = state.next_look(self.group, now, lease);
         let state = &mut *state;
         let group = &mut state.groups[self.group];
         let member = &group.members[self.member];
@@ -98,13 +97,15 @@ impl MemoryConsumer {
         if member.paused || room == 0 {
             // A wake-up that reached this consumer is somebody else's.
             group.pass_on(now);
-            return Ok(Look::HeldUp(next));
+            return Ok(Look::HeldUp(group.next_lease_end(now, lease)));
         }
         let batch = group.take(&state.log, self.member, max.max(1).min(room), now, now + lease);
-        Ok(match batch.is_empty() {
-            true => Look::Empty(next),
-            false => Look::Got(batch),
-        })
+        if !batch.is_empty() {
+            return Ok(Look::Got(batch));
+        }
+        let lease_end = group.next_lease_end(now, lease);
+        let next = group.inbox.next_due().map_or(lease_end, |due| due.min(lease_end));
+        Ok(Look::Empty(next))
     }
 
     /// Applies `change` to what the group knows of this consumer.
@@ -148,6 +149,7 @@ impl Consumer for MemoryConsumer {
                 wake.set(self.wake.notified());
             }
             tokio::select! {
+                biased;
                 () = &mut wake, if !held_up => {}
                 () = self.own.notified() => {}
                 () = self.connection.closed.cancelled() => {}

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 use tokio::sync::Notify;
@@ -102,6 +103,11 @@ impl Group {
         self.take_due(member, max, now, deadline, &mut batch);
         self.pass_on(now);
         batch
+    }
+
+    /// When the first lease can end: none that begins later ends before `now` plus a lease.
+    pub(super) fn next_lease_end(&self, now: Instant, lease: Duration) -> Instant {
+        self.in_flight.next_deadline().unwrap_or(now + lease)
     }
 
     /// Wakes the next `recv` when something is left for it.

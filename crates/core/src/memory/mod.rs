@@ -15,15 +15,16 @@
 //! - Delays and leases are timers of whoever waits in `recv`: there are no tasks.
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), polymq_core::Error> {
-//! use polymq_core::broker::{Adapter, Admin};
-//! use polymq_core::memory;
+//! use polymq_core::broker::{Adapter, Capability};
+//! use polymq_core::memory::{self, MemoryOptions, MemoryServer};
 //!
-//! let adapter = memory::adapter();
-//! assert_eq!(adapter.schemes(), ["memory"]);
-//! # Ok(())
-//! # }
+//! // For applications: every name is a server of this adapter's.
+//! assert_eq!(memory::adapter().schemes(), ["memory"]);
+//!
+//! // For tests: one server, as poor as the test wants it, behind every connection.
+//! let server = MemoryServer::new(MemoryOptions::default().without(Capability::OrderByKey));
+//! let adapter = server.adapter();
+//! # drop(adapter);
 //! ```
 
 mod adapter;

@@ -35,6 +35,9 @@ impl MemoryConsumer {
     }
 
     pub(super) fn settle_now(&self, settlements: &[(Token, Settlement)]) -> Vec<Result<()>> {
+        if self.connection.check_open().is_err() {
+            return settlements.iter().map(|_| self.connection.check_open()).collect();
+        }
         let now = self.connection.clock.now();
         let mut released = Vec::new();
         let mut state = self.current();
@@ -66,6 +69,9 @@ impl MemoryConsumer {
     }
 
     pub(super) fn extend_now(&self, tokens: &[Token]) -> Vec<Result<()>> {
+        if self.connection.check_open().is_err() {
+            return tokens.iter().map(|_| self.connection.check_open()).collect();
+        }
         let mut state = self.current();
         let lease = self.connection.lease();
         let deadline = self.connection.clock.instant() + lease;

@@ -2,9 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{HOP_RESERVE, Pump, check_limits};
-use crate::broker::{
-    Capabilities, Capability, ChannelKind, ChannelSpec, Destination, Limits, Send,
-};
+use crate::broker::{Capabilities, ChannelKind, ChannelSpec, Destination, Limits, Send};
 use crate::clock::Clock;
 use crate::model::{ChannelName, GroupName, Message, MessageId, RESERVED_PREFIX};
 use crate::observe::TraceContext;
@@ -19,8 +17,6 @@ pub(crate) struct Route {
     kind: ChannelKind,
     ordered: bool,
     max_priority: u8,
-    /// At most one unconfirmed message per key: the broker could swap two.
-    pub(crate) gated: bool,
 }
 
 impl Route {
@@ -29,7 +25,6 @@ impl Route {
             channel: spec.name.clone(),
             kind: spec.kind,
             ordered: spec.ordered,
-            gated: spec.ordered && !capabilities.has(Capability::OrderedPipelining),
             max_priority: capabilities.limits.max_priority,
             limits: capabilities.limits.clone(),
             pump,

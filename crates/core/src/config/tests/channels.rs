@@ -97,7 +97,8 @@ fn the_topology_holds_the_groups_of_the_consumers_and_their_longest_delay() {
     let topology = config.topology_of("default", "memory");
     let names: Vec<_> = topology.channels.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["a", "g-dead", "o", "o-dead", "x-dead"]);
-    let groups: Vec<_> = topology.channels
+    let groups: Vec<_> = topology
+        .channels
         .iter()
         .flat_map(|c| &c.groups)
         .map(|g| (g.name.as_str(), g.start, g.max_delay.map(|d| d.as_secs())))

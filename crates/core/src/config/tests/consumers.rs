@@ -151,7 +151,7 @@ fn a_consumer_whose_default_dead_letter_channel_has_too_long_a_name_must_name_on
     assert_eq!(
         problems(&format!("{QUEUE}[consumers.{name}]\nchannel = 't'")),
         [format!(
-            "p.toml:7:12: consumers.{name}.dead_letter: the default, the consumer's name and \
+            "p.toml:7:12: consumers.{name}.dead_letter: the default, the group's name and \
              `-dead`, is longer than 48 characters; fix: set `dead_letter`"
         )]
     );

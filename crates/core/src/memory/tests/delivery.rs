@@ -174,6 +174,17 @@ async fn closing_a_consumer_gives_everything_back_and_ends_a_waiting_recv() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_an_idle_consumer_ends_its_recv_at_once() {
+    let (_, broker) = with_queue().await;
+    let consumer = consume(&broker, "q", "q", 9).await;
+    let waits = Arc::clone(&consumer);
+    let waits = tokio::spawn(async move { waits.recv(9).await.unwrap_err().kind() });
+    tokio::task::yield_now().await;
+    consumer.close(deadline()).await.unwrap();
+    assert_eq!(promptly(waits).await, ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_consumer_keeps_what_it_has_and_gets_nothing() {
     let (_, broker) = with_queue().await;
     publish_all(&broker, &["1", "2"]).await;
@@ -205,12 +216,17 @@ async fn a_token_settles_once_and_only_at_its_consumer() {
 async fn after_the_broker_was_closed_everything_fails_as_closed() {
     let (_, broker) = with_queue().await;
     let consumer = consume(&broker, "q", "q", 9).await;
-    let waiting = tokio::spawn(async move { consumer.recv(1).await.unwrap_err().kind() });
+    publish_all(&broker, &["1"]).await;
+    let got = consumer.recv(1).await.unwrap();
+    let waits = Arc::clone(&consumer);
+    let waiting = tokio::spawn(async move { waits.recv(1).await.unwrap_err().kind() });
     tokio::task::yield_now().await;
     broker.close(deadline()).await.unwrap();
     assert_eq!(promptly(waiting).await, ErrorKind::Closed);
     assert_eq!(kind(&publish(&broker, [send("q", "1")]).await[0]), Some(ErrorKind::Closed));
     assert_eq!(broker.admin().ping().await.unwrap_err().kind(), ErrorKind::Closed);
+    let late = consumer.settle(&[(got[0].token, Settlement::Ack)], deadline()).await;
+    assert_eq!(late[0].as_ref().unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]

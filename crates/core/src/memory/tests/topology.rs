@@ -61,7 +61,7 @@ async fn a_later_topology_adds_a_group_that_starts_at_what_comes() {
 async fn subscribing_to_what_is_not_there_fails_with_help() {
     let (_, broker) = with_queue().await;
     let consumer = ConsumerName::new("c").unwrap();
-    let subscription = Subscription::new(channel("q"), group("nobody"), consumer, 1, super::HOLD);
+    let subscription = Subscription::new(channel("q"), group("nobody"), consumer, 1, HOLD);
     let error = broker.subscribe(subscription, deadline()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.help().is_some());

@@ -1,0 +1,1 @@
+//! Tests for polymq services and adapters.

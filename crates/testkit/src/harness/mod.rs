@@ -1,0 +1,4 @@
+//! placeholder
+mod idle;
+
+pub use idle::{Busy, idle};

@@ -1,0 +1,140 @@
+//! Crash safety of the pipeline: stopped at every step between receiving and settling, and started
+//! again on the same broker and store, it loses nothing, and repeats only what the step had begun.
+
+mod effects;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use polymq_testkit::faults::{CrashPoint, Faults, Operation, When};
+
+use effects::{Effects, keys};
+use world::{Variant, World};
+
+/// What happens without a crash, and where one could strike.
+async fn undisturbed(variant: Variant) -> (Effects, Vec<CrashPoint>) {
+    let world = World::new(variant).await;
+    let process = world.start().await;
+    world.run_until_idle(&process).await;
+    let effects = Effects::of(&world, &process, &[&process.faults]).await;
+    (effects, process.faults.crash_points())
+}
+
+/// Stops the process at its `n`-th point, starts another, and counts over both lives.
+async fn crashed_at(variant: Variant, n: usize) -> (Effects, Option<CrashPoint>) {
+    let world = World::new(variant).await;
+    let first = world.start().await;
+    first.faults.crash_at(n);
+    let point = tokio::select! {
+        biased;
+        point = first.faults.crashed() => Some(point),
+        () = world.run_until_idle(&first) => None,
+    };
+    let before = first.kill().await;
+    let second = world.start().await;
+    world.run_until_idle(&second).await;
+    (Effects::of(&world, &second, &[&before, &second.faults]).await, point)
+}
+
+/// Checks every crash of `crashed`, and that the crashes hit every operation on both sides.
+async fn survives_every_crash(
+    variant: Variant,
+    undisturbed: &Effects,
+    points: usize,
+    operations: &[Operation],
+    crashed_at: impl AsyncFn(usize) -> (Effects, Option<CrashPoint>),
+) {
+    let mut reached = BTreeMap::<_, usize>::new();
+    let mut repeated = 0;
+    for n in 1..=points {
+        let (effects, point) = crashed_at(n).await;
+        let survived = std::panic::catch_unwind(|| effects.assert_survived(undisturbed, variant));
+        assert!(
+            survived.is_ok(),
+            "{variant:?}, {point:?}\nfound {effects:#?}\nundisturbed {undisturbed:#?}"
+        );
+        repeated += usize::from(effects.runs != undisturbed.runs);
+        if let Some(point) = point {
+            *reached.entry((point.operation, point.when)).or_default() += 1;
+        }
+    }
+    let summary: Vec<_> = reached.iter().map(|((o, w), n)| format!("{w} {o}: {n}")).collect();
+    println!(
+        "{variant:?}: {points} crash points ({}); {repeated} crashes repeated an attempt",
+        summary.join(", ")
+    );
+    let sides = |o: &Operation| [(*o, When::Before), (*o, When::After)];
+    let expected: BTreeSet<_> = operations.iter().flat_map(sides).collect();
+    assert_eq!(keys(&reached), expected.iter().collect(), "every operation, on both sides");
+}
+
+async fn survives_a_crash_at_every_point(variant: Variant, operations: &[Operation]) {
+    let (effects, points) = undisturbed(variant).await;
+    let crashed_at = async |n| crashed_at(variant, n).await;
+    survives_every_crash(variant, &effects, points.len(), operations, crashed_at).await;
+}
+
+const QUEUE: Variant = Variant { atomic: false, store: false, ordered: false, hand: 1 };
+
+macro_rules! variants {
+    ($($name:ident: $variant:expr, $operations:expr;)*) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $name() {
+                for hand in [1, 3, 8] {
+                    survives_a_crash_at_every_point(Variant { hand, ..$variant }, &$operations).await;
+                }
+            }
+        )*
+    };
+}
+
+use Operation::{Claim, Commit, CommitClaim, HandOver, Publish, Release, Renew, Settle};
+
+variants! {
+    a_queue: QUEUE, [Publish, Settle];
+    a_queue_with_a_store:
+        Variant { store: true, ..QUEUE },
+        [Claim, Renew, Publish, CommitClaim, HandOver, Settle];
+    a_queue_on_an_atomic_broker: Variant { atomic: true, ..QUEUE }, [Commit];
+    a_queue_with_a_store_on_an_atomic_broker:
+        Variant { atomic: true, store: true, ..QUEUE },
+        [Claim, Renew, Publish, CommitClaim, HandOver, Settle];
+    an_ordered_channel: Variant { ordered: true, ..QUEUE }, [Publish, Settle];
+    an_ordered_channel_with_a_store:
+        Variant { ordered: true, store: true, ..QUEUE },
+        [Claim, Renew, Publish, CommitClaim, Settle];
+    an_ordered_channel_on_an_atomic_broker:
+        Variant { ordered: true, atomic: true, ..QUEUE }, [Commit];
+}
+
+/// Drains a process whose handlers hang, starts another, and counts over both lives.
+async fn drained(variant: Variant, crash_at: Option<usize>) -> (Effects, Faults) {
+    let world = World::new(variant).await;
+    let first = world.start_hanging().await;
+    if let Some(n) = crash_at {
+        first.faults.crash_at(n);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = first.drain().await;
+    let second = world.start().await;
+    world.run_until_idle(&second).await;
+    (Effects::of(&world, &second, &[&before, &second.faults]).await, before)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_gives_back_what_is_running() {
+    let variant = Variant { store: true, hand: 3, ..QUEUE };
+    let (undisturbed, _) = undisturbed(variant).await;
+    let (effects, faults) = drained(variant, None).await;
+    assert_eq!(effects, undisturbed, "a drain alone changes nothing");
+    let points = faults.crash_points().len();
+    let crashed_at = async |n| {
+        let (effects, faults) = drained(variant, Some(n)).await;
+        let fatal = faults.crash_points().last().copied();
+        (effects, fatal.filter(|_| faults.is_crashed()))
+    };
+    survives_every_crash(variant, &undisturbed, points, &[Claim, Settle, Release], crashed_at)
+        .await;
+}

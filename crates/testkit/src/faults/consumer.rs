@@ -7,6 +7,7 @@ use polymq_core::{Error, Result};
 use tokio::time::Instant;
 
 use super::plan::Planned;
+use super::strike::strike;
 use super::{Faults, Operation, SendOutcome};
 
 #[derive(Debug)]
@@ -53,9 +54,12 @@ impl Consumer for FaultyConsumer {
         self.faults.alive().await;
         let sends: Vec<usize> = units.iter().map(|unit| unit.sends.len()).collect();
         let records = self.faults.record(units.iter().flat_map(|unit| &unit.sends));
-        let committed = self.inner.commit(units, deadline);
         let noted = async {
-            let results = committed.await;
+            let commit = |units| self.inner.commit(units, deadline);
+            let results = match self.faults.plans_of(units.iter().map(|unit| &*unit.sends)) {
+                None => commit(units).await,
+                Some(faults) => strike(Operation::Commit, units, faults, deadline, commit).await,
+            };
             let outcomes = results
                 .iter()
                 .zip(&sends)

@@ -57,8 +57,7 @@ impl Faults {
     /// Makes sends for which `matches` holds go wrong, until the plan is ended. The other sends of
     /// the same call are not affected, but wait with it for a [`PublishFault::Silent`] one.
     ///
-    /// It strikes sends that are published, not those of a [`Operation::Commit`], which fails as a
-    /// whole.
+    /// Where sends and acks happen both or not at all, the fault of one send is that of its unit.
     pub fn fail_publish(
         &self,
         matches: impl Fn(&Send) -> bool + std::marker::Send + Sync + 'static,
@@ -176,10 +175,14 @@ impl Faults {
         }
     }
 
-    /// How each of these sends is planned to go wrong; `None` when none is.
-    pub(super) fn plans_of(&self, sends: &[Send]) -> Option<Vec<Option<PublishFault>>> {
+    /// How each of these groups of sends is planned to go wrong; `None` when none is.
+    pub(super) fn plans_of<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a [Send]>,
+    ) -> Option<Vec<Option<PublishFault>>> {
         let state = self.state();
-        let faults: Vec<_> = sends.iter().map(|send| state.plans.of_send(send)).collect();
+        let fault_of = |sends: &[Send]| sends.iter().find_map(|send| state.plans.of_send(send));
+        let faults: Vec<_> = groups.map(fault_of).collect();
         faults.iter().any(Option::is_some).then_some(faults)
     }
 

@@ -1,5 +1,7 @@
 //! The in-process harness, used as a service's own tests use it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that finds something panics")]
+
 mod failures;
 mod mailer;
 
@@ -31,7 +33,9 @@ async fn a_mail_that_always_bounces_is_dead_lettered_after_hours_of_retries() {
     let begin = t.now();
     t.publish("orders", OrderPlaced::sample("42")).await;
     t.idle().await;
-    assert_eq!(t.now(), begin + HOUR * (1 + 2 + 4 + 8 + 16));
+    let took = t.now().saturating_since(begin);
+    let delays = HOUR * (1 + 2 + 4 + 8 + 16);
+    assert!(took >= delays && took < delays + Duration::from_secs(1), "{took:?}");
     t.attempts("mailer").assert_eq(6);
     t.handled("mailer").assert_eq(0);
     let dead = t.dead_letters("mailer").one(|d| d.is(DeadLetterReason::RetriesExhausted));

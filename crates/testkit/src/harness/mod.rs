@@ -26,7 +26,7 @@
 //!     [consumers.copier]
 //!     channel = "lines"
 //!     outputs = ["copies"]
-//!     retry = { immediate = 0, delayed = 3, base = "1h" }
+//!     retry = { immediate = 0, delayed = 3, base = "1h", max = "1h" }
 //! "#);
 //! let t = polymq_testkit::start(config, Service::new(()).on("copier", flaky)).await;
 //! t.publish_message("lines", Message::new("hello")).await;

@@ -93,7 +93,7 @@ fn count<K: Ord>(items: impl IntoIterator<Item = K>) -> Counts<K> {
     counts
 }
 
-pub(crate) fn keys<K: Ord>(counts: &Counts<K>) -> BTreeSet<&K> {
+fn keys<K: Ord>(counts: &Counts<K>) -> BTreeSet<&K> {
     counts.keys().collect()
 }
 

@@ -60,7 +60,7 @@ impl Smtp {
 
 async fn send_receipt(o: OrderPlaced, ctx: Context<Smtp>) -> Result<(), HandlerError> {
     if o.email.is_empty() {
-        Err("no address").permanent()?
+        Err("no address").permanent()?;
     }
     ctx.state().send(&o.email).await?;
     ctx.publish("receipts", ReceiptSent { order: o.order })

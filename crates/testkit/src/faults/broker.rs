@@ -42,16 +42,19 @@ impl Broker for FaultyBroker {
 
     async fn publish(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
         self.faults.alive().await;
-        let records = self.faults.record(sends.iter());
-        let published = self.faults.effect(Operation::Publish, async {
-            let publish = |sends| self.inner.publish(sends, deadline);
-            let outcomes = match self.faults.plans_of(sends.iter().map(std::slice::from_ref)) {
+        let (faults, inner) = (&self.faults, &self.inner);
+        let (records, items) = (faults.record(sends.iter()), sends.len());
+        let work = move |n| async move {
+            let sends: Vec<Send> = sends.into_iter().take(n).collect();
+            let publish = |sends| inner.publish(sends, deadline);
+            let outcomes = match faults.plans_of(sends.iter().map(std::slice::from_ref)) {
                 None => publish(sends).await,
-                Some(faults) => strike(Operation::Publish, sends, faults, deadline, publish).await,
+                Some(plans) => strike(Operation::Publish, sends, plans, deadline, publish).await,
             };
-            self.faults.answered(records, outcomes.iter().map(SendOutcome::from));
+            faults.answered(records, outcomes.iter().map(SendOutcome::from));
             outcomes
-        });
+        };
+        let published = faults.effect(Operation::Publish, items, work);
         // Faults of a publish are planned per send, never for the call.
         published.await.unwrap_or_default()
     }

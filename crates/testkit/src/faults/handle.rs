@@ -149,30 +149,42 @@ impl Faults {
         }
     }
 
-    /// A call between two crash points.
-    pub(super) async fn effect<T>(
+    /// A call with its crash points. `work` is told how many of the `items` to carry out.
+    pub(super) async fn effect<T, F: Future<Output = T>>(
         &self,
         operation: Operation,
-        work: impl Future<Output = T>,
+        items: usize,
+        work: impl FnOnce(usize) -> F,
     ) -> Result<T, Planned> {
         self.pass(operation, When::Before).await;
-        let answer = self.call(operation, work).await;
+        let halfway = if items > 1 { self.is_fatal(operation, When::Halfway) } else { None };
+        let carried_out = if halfway.is_some() { items / 2 } else { items };
+        let answer = self.call(operation, work(carried_out)).await;
+        if let Some(point) = halfway {
+            self.die(point).await;
+        }
         self.pass(operation, When::After).await;
         answer
     }
 
     async fn pass(&self, operation: Operation, when: When) {
         self.alive().await;
-        let fatal = {
-            let mut state = self.state();
-            let point = CrashPoint { n: state.points.len() + 1, operation, when };
-            state.points.push(point);
-            (state.crash_at == Some(point.n)).then_some(point)
-        };
-        if let Some(point) = fatal {
-            self.0.crashed.send_replace(Some(point));
-            pending::<()>().await;
+        if let Some(point) = self.is_fatal(operation, when) {
+            self.die(point).await;
         }
+    }
+
+    /// Counts a crash point, and says whether it is the one to crash at.
+    fn is_fatal(&self, operation: Operation, when: When) -> Option<CrashPoint> {
+        let mut state = self.state();
+        let point = CrashPoint { n: state.points.len() + 1, operation, when };
+        state.points.push(point);
+        (state.crash_at == Some(point.n)).then_some(point)
+    }
+
+    async fn die(&self, point: CrashPoint) {
+        self.0.crashed.send_replace(Some(point));
+        pending::<()>().await;
     }
 
     /// How each of these groups of sends is planned to go wrong; `None` when none is.

@@ -264,6 +264,6 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.pump.state().slots.abandon(self.slot);
+        self.pump.state().slots.close(self.slot);
     }
 }

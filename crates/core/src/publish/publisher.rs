@@ -36,8 +36,8 @@ impl From<&PublishConfig> for PublishOptions {
 /// [`publish_all`](Publisher::publish_all) saves the coordination.
 ///
 /// Headers that begin with `polymq-` are removed. A message without an id or a timestamp gets them.
-/// Messages larger than the broker's limit less 16 KiB are refused, so that a retry or a dead letter
-/// always has room for its envelope.
+/// Messages larger than the broker's limit less 16 KiB, and those with more headers than its limit
+/// less 16, are refused, so that a retry or a dead letter always has room for its envelope.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     routes: Arc<Routes>,

@@ -7,4 +7,6 @@ mod pages {
     mod repository {}
     #[doc = include_str!("../../crates/polymq/README.md")]
     mod polymq {}
+    #[doc = include_str!("../../crates/testkit/README.md")]
+    mod testkit {}
 }

@@ -4,4 +4,4 @@ pub mod conformance;
 mod fixture;
 pub mod ledger;
 
-pub use fixture::{Fixture, Lifecycle};
+pub use fixture::{Fixture, Lifecycle, MemoryFixture};

@@ -44,7 +44,7 @@ fn output(to: &str, id: &str) -> Result<Send> {
 }
 
 async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("in")?, queue("out")?]).await?;
     let (inputs, outputs) = (Ledger::default(), Arc::new(Ledger::default()));
     publish(&*broker, &inputs, "in", texts("m", 20)).await?;
@@ -74,7 +74,7 @@ async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn atomic_abort(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("in")?, queue("out")?]).await?;
     let (inputs, outputs) = (Ledger::default(), Arc::new(Ledger::default()));
     publish(&*broker, &inputs, "in", texts("m", 3)).await?;
@@ -120,7 +120,7 @@ async fn outputs(fixture: &dyn Fixture) -> Result<Tally> {
         ctx.state().received(&text);
         Ok(())
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let ledger = Arc::new(Ledger::default());
     let tables = "[channels.in]\nkind = 'queue'\n[channels.out]\nkind = 'queue'\n\
                   [consumers.relay]\nchannel = 'in'\noutputs = ['out']\n\

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use polymq_core::broker::{Destination, Event, Outcome, Send};
 use polymq_core::{Error, ErrorKind, Message, Service};
 use tokio::task::JoinSet;
@@ -47,9 +47,12 @@ pub(super) const CASES: &[Case] = &[
 /// How long a broker that parks what it cannot route may take to report it.
 const REPORTED: Duration = Duration::from_secs(5);
 
+/// How long publishes may take to return once their publisher was closed.
+const RETURNED: Duration = Duration::from_secs(5);
+
 /// Publishes to what is not there: refused, or reported.
 async fn not_silent(fixture: &dyn Fixture, destination: Destination) -> Result<()> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.connect(vec![queue("absent")?]).await?;
     let mut events = broker.events();
     let send = Send::new(destination, Message::new("x").with_id("m"));
@@ -84,7 +87,7 @@ async fn missing_inbox(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn partial_batch(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let limit = broker.capabilities(&queue("q")?).limits.max_message_bytes;
     let ledger = Arc::new(Ledger::default());
@@ -113,7 +116,7 @@ async fn partial_batch(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let tables = "[channels.q]\nkind = 'queue'\n";
     let running = scene.start(tables, Service::new(())).await?;
     let ledger = Arc::new(Ledger::default());
@@ -136,9 +139,14 @@ async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
     }
     until("a third was confirmed", || ledger.tally().confirmed > 3_000).await?;
     let report = running.drain().await;
-    while let Some(done) = publishers.join_next().await {
-        done?;
-    }
+    let returned = async {
+        while let Some(done) = publishers.join_next().await {
+            done?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let returned = timeout(RETURNED, returned).await;
+    returned.context("a publish did not return when its publisher was closed")??;
     let before = ledger.tally();
     ensure!(before.confirmed < 10_000, "the close came too late to be mid-flight: {before}");
     let broker = scene.broker(vec![queue("q")?]).await?;

@@ -17,10 +17,9 @@ fn reviewed(fixture: &str) -> Vec<String> {
     list.remove(fixture).unwrap_or_default().into_keys().collect()
 }
 
-fn memory(name: &str, lacks: &[Capability]) -> MemoryFixture {
-    let options = MemoryOptions::default().with_lease(Duration::from_secs(1));
-    let options = lacks.iter().fold(options, |options, lacking| options.without(*lacking));
-    MemoryFixture::new(name, options)
+/// A lease that is short enough to wait for its end.
+fn options() -> MemoryOptions {
+    MemoryOptions::default().with_lease(Duration::from_secs(1))
 }
 
 async fn passes(fixture: &dyn Fixture) {
@@ -37,18 +36,24 @@ async fn passes(fixture: &dyn Fixture) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_broker_conforms() {
-    passes(&memory("memory", &[])).await;
+    passes(&MemoryFixture::new("memory", options())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_broker_conforms_without_atomic_and_ordered_pipelining() {
-    let lacks = [Capability::Atomic, Capability::OrderedPipelining];
-    passes(&memory("memory-plain", &lacks)).await;
+    let plain = options().without(Capability::Atomic).without(Capability::OrderedPipelining);
+    passes(&MemoryFixture::new("memory-plain", plain)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_broker_conforms_with_a_ceiling_on_delays() {
+    let ceiling = options().with_max_delay(Duration::from_millis(150));
+    passes(&MemoryFixture::new("memory-ceiling", ceiling)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "stress: the whole suite ten times at once, on request"]
 async fn the_memory_broker_conforms_under_stress() {
-    let fixture = memory("memory", &[]);
+    let fixture = MemoryFixture::new("memory", options());
     join_all((0..10).map(|_| passes(&fixture))).await;
 }

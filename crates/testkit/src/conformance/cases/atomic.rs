@@ -52,11 +52,11 @@ async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
     let got = receive(&*consumer, 20).await?;
     note(&inputs, &got);
     let mut units = Vec::new();
-    for n in 0..20 {
+    for (n, delivery) in got.iter().enumerate() {
         let ids = [format!("a-{n}"), format!("b-{n}")];
         ids.iter().for_each(|id| outputs.sent(id, None));
         let sends: Result<Vec<_>> = ids.iter().map(|id| output("out", id)).collect();
-        units.push(Unit { token: got[n].token, sends: sends? });
+        units.push(Unit { token: delivery.token, sends: sends? });
     }
     for (n, committed) in consumer.commit(units, soon()).await.into_iter().enumerate() {
         committed?;

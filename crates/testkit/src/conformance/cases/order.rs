@@ -54,6 +54,12 @@ pub(super) const CASES: &[Case] = &[
         "A message that is retried holds up its key and only its key."
     ),
     case!(
+        "order-across-drain",
+        order_across_drain,
+        [ORDER],
+        "A drain while a key waits for a retry gives it back; the next app handles it in order."
+    ),
+    case!(
         "order-of-publishing",
         order_of_publishing,
         [ORDER],
@@ -211,6 +217,29 @@ async fn order_across_retry(fixture: &dyn Fixture) -> Result<Tally> {
     let report = running.drain().await;
     ensure!(report.is_clean(), "{report}");
     probe.ledger.in_order(0)
+}
+
+async fn order_across_drain(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await?;
+    let (failing, first) = Probe::service(|seen| match seen.id.as_str() {
+        "m-0" => Err("not here".into()),
+        _ => Ok(()),
+    });
+    let running = scene.start(&CONFIG.replace("500ms", "60s"), first).await?;
+    failing.publish(&running, "q", keyed("m", 40, 2)).await?;
+    until("the other key was handled", || failing.ledger.distinct() == 20).await?;
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    let (rest, second) = Probe::service(|_| Ok(()));
+    let running = scene.start(&CONFIG.replace("500ms", "60s"), second).await?;
+    for n in (0..40).step_by(2) {
+        rest.ledger.sent(&format!("m-{n}"), Some(b"k0"));
+        rest.ledger.confirmed(&format!("m-{n}"));
+    }
+    rest.handled(20).await?;
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    rest.ledger.in_order(0)
 }
 
 async fn order_of_publishing(fixture: &dyn Fixture) -> Result<Tally> {

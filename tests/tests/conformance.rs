@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p polymq-tests --test conformance -- --nocapture` prints the tables.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints its table")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +56,7 @@ async fn the_memory_broker_conforms_with_a_ceiling_on_delays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "stress: the whole suite ten times at once, on request"]
 async fn the_memory_broker_conforms_under_stress() {
-    let fixture = MemoryFixture::new("memory", options());
+    let patient = options().with_lease(Duration::from_secs(10));
+    let fixture = MemoryFixture::new("memory", patient);
     join_all((0..10).map(|_| passes(&fixture))).await;
 }

@@ -69,9 +69,9 @@ async fn panic_and_timeout(fixture: &dyn Fixture) -> Result<Tally> {
 
 /// Publishes `m-0` and on through the app, each of which must be confirmed.
 async fn publish(running: &Running, ledger: &Ledger, count: usize) -> Result<()> {
+    (0..count).for_each(|n| ledger.sent(&format!("m-{n}"), None));
     let outcomes = running.publisher().publish_all("q", texts("m", count)).await?;
     for (n, outcome) in outcomes.into_iter().enumerate() {
-        ledger.sent(&format!("m-{n}"), None);
         outcome.into_result()?;
         ledger.confirmed(&format!("m-{n}"));
     }
@@ -150,11 +150,11 @@ async fn retry_survives_crash(fixture: &dyn Fixture) -> Result<Tally> {
     .await?;
     drop(crashing);
     let (second, service) = Probe::service(|_| Ok(()));
-    let running = scene.start(CONFIG, service).await?;
     for n in 0..10 {
         second.ledger.sent(&format!("m-{n}"), None);
         second.ledger.confirmed(&format!("m-{n}"));
     }
+    let running = scene.start(CONFIG, service).await?;
     second.handled(10).await?;
     for seen in second.all() {
         let waited = seen.at - begin;

@@ -231,11 +231,11 @@ async fn order_across_drain(fixture: &dyn Fixture) -> Result<Tally> {
     let report = running.drain().await;
     ensure!(report.is_clean(), "{report}");
     let (rest, second) = Probe::service(|_| Ok(()));
-    let running = scene.start(&CONFIG.replace("500ms", "60s"), second).await?;
     for n in (0..40).step_by(2) {
         rest.ledger.sent(&format!("m-{n}"), Some(b"k0"));
         rest.ledger.confirmed(&format!("m-{n}"));
     }
+    let running = scene.start(&CONFIG.replace("500ms", "60s"), second).await?;
     rest.handled(20).await?;
     let report = running.drain().await;
     ensure!(report.is_clean(), "{report}");

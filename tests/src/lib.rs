@@ -1,1 +1,3 @@
 //! Tests over the whole of polymq; see `tests/*.rs`.
+
+pub mod bed;

@@ -1,1 +1,5 @@
 //! Tests for polymq services and adapters.
+
+#![forbid(unsafe_code)]
+
+pub mod faults;

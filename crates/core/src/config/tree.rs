@@ -133,7 +133,7 @@ pub(super) fn merge(base: &mut Table, over: Table) {
     for (key, node) in over {
         match (base.get_mut(&key), node.value) {
             (Some(Node { value: Value::Table(below), .. }), Value::Table(above)) => {
-                merge(below, above)
+                merge(below, above);
             }
             (_, value) => {
                 let origin = node.origin;

@@ -9,7 +9,7 @@ use super::dispatch::{Handlers, Table};
 use super::hand::Job;
 use super::shared::Shared;
 use super::stages::{Stage, Ticket, id_of};
-use super::worker::{Unreadable, into_result};
+use super::worker::{Unreadable, guard_decode, into_result};
 use crate::config::AckMode;
 use crate::service::{Attempt, BatchEndpoint, Gathering, HandlerError};
 
@@ -92,7 +92,7 @@ impl BatchWorker {
         };
         let batch = gathered
             .get_or_insert_with(|| Gathered { gathering: endpoint.gather(), items: Vec::new() });
-        if let Err(error) = batch.gathering.push(&attempt) {
+        if let Err(error) = guard_decode(|| batch.gathering.push(&attempt)) {
             return shared.unreadable(job, &attempt.id, Unreadable::Malformed(error));
         }
         match shared.admit(&job, &attempt).await {

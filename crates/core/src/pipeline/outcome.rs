@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::dead_letter::{DeadLetterReason, Epitaph, MAX_ERROR_BYTES, dead_letter};
 use super::decide::{Decision, Failed, decide};
-use super::finish::{ClaimEnd, Finished, Notice, Outgoing, Work};
+use super::finish::{ClaimEnd, Finished, Notice, Outgoing};
 use super::hand::Job;
 use super::hop_headers::{MAX_LAST_ERROR_BYTES, NextAttempt, retry_copy};
 use super::shared::Shared;
@@ -16,6 +16,7 @@ use crate::model::{MessageId, Timestamp};
 use crate::service::{DeadLettered, HandlerError, Output, Retried};
 
 /// What follows an attempt.
+#[allow(clippy::large_enum_variant, reason = "taken apart at once")]
 pub(super) enum Next {
     /// Another attempt in this process, holding the delivery: at once, or then.
     Again(Job, Option<tokio::time::Instant>, Retried),
@@ -32,7 +33,7 @@ impl Shared {
                 sends: Vec::new(),
                 end: held.map_or(ClaimEnd::None, ClaimEnd::Commit),
                 notice: Notice::Handled { outputs: 0 },
-                work: None,
+                fallback: None,
             };
         }
         Finished {
@@ -44,7 +45,7 @@ impl Shared {
                 .map(|o| Outgoing { pump: Arc::clone(&o.route.pump), send: o.send })
                 .collect(),
             end: held.map_or(ClaimEnd::None, ClaimEnd::Commit),
-            work: Some(Box::new(Work::Outputs(job))),
+            fallback: Some(Box::new(job)),
         }
     }
 
@@ -56,7 +57,7 @@ impl Shared {
             // An expired message has had its end; the others hold no claim.
             end: held.map_or(ClaimEnd::None, ClaimEnd::Release),
             notice: Notice::Skipped(skip),
-            work: None,
+            fallback: None,
         }
     }
 
@@ -67,7 +68,7 @@ impl Shared {
             sends: Vec::new(),
             end: job.held.map_or(ClaimEnd::None, ClaimEnd::Release),
             notice: Notice::Released,
-            work: None,
+            fallback: None,
         }
     }
 
@@ -81,7 +82,7 @@ impl Shared {
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.pump), send }],
             end: ClaimEnd::None,
             notice: Notice::Rescheduled,
-            work: Some(Box::new(Work::Hop)),
+            fallback: None,
         }
     }
 
@@ -147,8 +148,8 @@ impl Shared {
             settlement: Settlement::Ack,
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.pump), send }],
             end: job.held.clone().map_or(ClaimEnd::None, |h| ClaimEnd::HandOver(hand_over(h))),
-            notice: Notice::Retried(retried),
-            work: Some(Box::new(Work::Hop)),
+            notice: Notice::Retried(Box::new(retried)),
+            fallback: None,
         })
     }
 
@@ -204,14 +205,14 @@ impl Shared {
             settlement: Settlement::Ack,
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.dead_letter_pump), send }],
             end: job.held.map_or(ClaimEnd::None, ClaimEnd::Commit),
-            notice: Notice::DeadLettered(DeadLettered {
+            notice: Notice::DeadLettered(Box::new(DeadLettered {
                 consumer: self.config.name.clone(),
                 id: id.clone(),
                 attempts: job.number,
                 reason,
                 error,
-            }),
-            work: Some(Box::new(Work::Hop)),
+            })),
+            fallback: None,
         }
     }
 }

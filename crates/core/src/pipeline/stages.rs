@@ -1,6 +1,11 @@
 //! The stages between a delivery and its handler, in their order.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::breaker::Admission;
 use super::dead_letter::DeadLetterReason;
@@ -10,7 +15,6 @@ use crate::config::{ExpiredPolicy, StoreFailure};
 use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
 use crate::model::{Delivery, MessageId, Timestamp, hop};
 use crate::service::Attempt;
-use tokio::time::Instant;
 
 /// What the stages say.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(super) enum Stage {
     Reschedule(Timestamp),
     /// Held in the process until then.
     Park(Instant),
+    /// Held in the process while somebody else has the claim, for at most this long.
+    Claimed(Duration),
     /// Held until the breaker lets it go.
     Bar,
 }
@@ -47,7 +53,15 @@ pub(super) enum Skip {
 }
 
 /// How long to wait before a deduplication store that failed is asked again.
-const STORE_BACKOFF: std::time::Duration = std::time::Duration::from_secs(1);
+const STORE_BACKOFF: Duration = Duration::from_secs(1);
+/// How often a claim of somebody else is asked for again: first after this, then after twice as
+/// long each time, up to the lease.
+const CLAIM_POLL: Duration = Duration::from_millis(20);
+
+/// How long to wait before asking for the `n`th time again.
+pub(super) fn claim_poll(n: u32, rest: Duration) -> Duration {
+    CLAIM_POLL.saturating_mul(1 << n.min(12)).min(rest)
+}
 
 impl Shared {
     /// The first stage: what must not even be decoded.
@@ -111,7 +125,14 @@ impl Shared {
             return Stage::Handle(Ticket { held: job.held.clone(), probe });
         }
         let message = &job.delivery.message;
-        let custom = dedup.identity.as_ref().and_then(|identity| identity(message));
+        let custom = dedup.identity.as_ref().and_then(|identity| {
+            // The application's function must not take the worker with it.
+            let custom = catch_unwind(AssertUnwindSafe(|| identity(message)));
+            custom.unwrap_or_else(|_| {
+                tracing::error!(consumer = %self.config.name, "dedup_key panicked; using the id");
+                None
+            })
+        });
         let identity = custom.as_deref().unwrap_or(attempt.id.as_str());
         let key = DedupKey::new(
             &self.config.channel,
@@ -120,7 +141,8 @@ impl Shared {
             hop::replay(message.headers()),
         );
         let request = ClaimRequest { key: key.clone(), attempt: job.number, lease: config.lease };
-        match dedup.claims.claim(request).await {
+        let span = tracing::debug_span!(target: "polymq::process", "claim");
+        match dedup.claims.claim(request).instrument(span).await {
             Some(Claim::Granted(fence)) => {
                 let held = Some(Held { key, fence });
                 self.hand.set_held(job.key, held.clone());
@@ -128,7 +150,7 @@ impl Shared {
             }
             Some(Claim::Done) => Stage::Skip(Skip::Duplicate),
             Some(Claim::Superseded) => Stage::Skip(Skip::Superseded),
-            Some(Claim::Held(rest)) => Stage::Park(self.clock.instant() + rest),
+            Some(Claim::Held(rest)) => Stage::Claimed(rest),
             None => {
                 self.metrics.dedup_failures.increment(1);
                 match config.on_store_failure {

@@ -33,19 +33,24 @@ impl Shared {
             let retries =
                 deliveries.iter().filter(|d| d.origin == Origin::RetryInbox).count() as u64;
             let count = deliveries.len() as u64;
-            tracing::trace!(
+            let span = tracing::debug_span!(
                 target: "polymq::receive",
-                { messaging.operation.name = "receive", messaging.batch.message_count = count },
-                "receive"
+                "receive",
+                messaging.operation.name = "receive",
+                messaging.destination.name = %self.config.channel,
+                messaging.consumer.group.name = %self.config.group,
+                messaging.batch.message_count = count,
             );
             self.metrics.consumed.increment(count);
             add(&self.counters.received, count - retries);
             add(&self.counters.received_retries, retries);
             let mut refused = Vec::new();
-            let orphaned = self.hand.take_in(deliveries, self.clock.instant(), |offered, token| {
-                if offered == Offered::Refused {
-                    refused.push((token, None));
-                }
+            let orphaned = span.in_scope(|| {
+                self.hand.take_in(deliveries, self.clock.instant(), |offered, token| {
+                    if offered == Offered::Refused {
+                        refused.push((token, None));
+                    }
+                })
             });
             let counts = self.hand.counts();
             self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);

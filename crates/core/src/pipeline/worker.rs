@@ -1,4 +1,4 @@
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::dispatch::Table;
 use super::hand::Job;
 use super::outcome::Next;
 use super::shared::Shared;
-use super::stages::{Skip, Stage, Ticket, id_of};
+use super::stages::{Skip, Stage, Ticket, claim_poll, id_of};
 use crate::broker::Settlement;
 use crate::config::{AckMode, UnknownType};
 use crate::model::MessageId;
@@ -81,13 +81,11 @@ impl Worker {
         table: &Table<dyn Endpoint>,
         attempt: &Arc<Attempt>,
     ) -> Result<(), Unreadable> {
-        let _span = tracing::trace_span!("decode").entered();
-        match table.find(attempt.delivery.message.message_type()) {
-            None => Err(Unreadable::UnknownType),
-            Some(endpoint) => {
-                endpoint.prepare(attempt, &mut self.place).map_err(Unreadable::Malformed)
-            }
-        }
+        let _span = tracing::debug_span!(target: "polymq::process", "decode").entered();
+        let Some(endpoint) = table.find(attempt.delivery.message.message_type()) else {
+            return Err(Unreadable::UnknownType);
+        };
+        guard_decode(|| endpoint.prepare(attempt, &mut self.place)).map_err(Unreadable::Malformed)
     }
 
     async fn handle(&mut self, job: Job, attempt: &Arc<Attempt>, ticket: Ticket) {
@@ -112,8 +110,9 @@ impl Worker {
         };
         let took = self.shared.clock.instant() - start;
         if !matches!(result, Ok(Ok(_))) {
-            // Ends what did not end by itself.
-            self.place = empty_future();
+            // Ends what did not end by itself; what it drops may panic in its turn.
+            let left = std::mem::replace(&mut self.place, empty_future());
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
         }
         let result = into_result(result, timeout);
         self.shared.took(&result, took);
@@ -143,11 +142,7 @@ pub(super) fn into_result<T>(
     match result {
         Ok(Ok(answer)) => answer,
         Ok(Err(panic)) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|s| (*s).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a value that is no text".to_owned());
+            let text = panic_text(&*panic);
             Err(HandlerError::new(format!("the handler panicked: {text}")).class(CLASS_PANIC))
         }
         Err(_) => {
@@ -158,6 +153,22 @@ pub(super) fn into_result<T>(
             Err(HandlerError::new(text).class(CLASS_TIMEOUT))
         }
     }
+}
+
+/// Decoding runs the application's code: a panic there is a message that cannot be read.
+pub(super) fn guard_decode(decode: impl FnOnce() -> crate::Result<()>) -> crate::Result<()> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+        let text = format!("decoding panicked: {}", panic_text(&*panic));
+        Err(crate::Error::new(crate::ErrorKind::Malformed, text).with_operation("decode"))
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
 /// Why a message never got as far as its handler.
@@ -201,7 +212,7 @@ impl Shared {
     }
 
     /// A stage before the handler said what happens.
-    pub(super) fn stopped(&self, job: Job, id: &MessageId, stage: Stage) {
+    pub(super) fn stopped(&self, mut job: Job, id: &MessageId, stage: Stage) {
         match stage {
             Stage::Handle(_) => {}
             Stage::Skip(skip) => {
@@ -213,6 +224,11 @@ impl Shared {
             }
             Stage::Reschedule(due) => self.finish(self.rescheduled(&job, due)),
             Stage::Park(until) => self.or_release(self.hand.park(job, until)),
+            Stage::Claimed(rest) => {
+                let until = self.clock.instant() + claim_poll(job.waits, rest);
+                job.waits += 1;
+                self.or_release(self.hand.park(job, until));
+            }
             Stage::Bar => {
                 self.or_release(self.hand.bar(job));
                 // The breaker may have closed since it said so.
@@ -260,8 +276,8 @@ impl Shared {
     }
 
     /// What cannot wait in the hand goes back to the broker.
-    fn or_release(&self, waiting: Result<(), Job>) {
-        if let Err(job) = waiting {
+    fn or_release(&self, back: Option<Job>) {
+        if let Some(job) = back {
             self.finish(self.released(job));
         }
     }

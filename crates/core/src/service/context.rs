@@ -237,6 +237,7 @@ impl<S> Context<S> {
     /// # Errors
     /// Permanent ones, which fail the attempt for good when passed on with `?`: an output that the
     /// consumer doesn't declare, a payload without an encoding, a message above the limits.
+    #[allow(clippy::needless_pass_by_value, reason = "a handler is done with what it publishes")]
     pub fn publish<P: Payload>(
         &self,
         channel: &str,

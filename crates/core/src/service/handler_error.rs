@@ -80,9 +80,11 @@ impl HandlerError {
             }
             cause = error.source();
         }
-        if text.len() > limit {
-            text.truncate(text.floor_char_boundary(limit));
+        let mut end = limit.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
         }
+        text.truncate(end);
         text
     }
 }

@@ -1,0 +1,147 @@
+use std::sync::Arc;
+
+use tracing::Instrument;
+
+use super::{Finished, Notice, RESEND_BACKOFF, take};
+use crate::Error;
+use crate::pipeline::SETTLE_TIMEOUT;
+use crate::pipeline::shared::Shared;
+use crate::pipeline::stages::Skip;
+use crate::pipeline::tally::add;
+use crate::service::Retried;
+
+impl Shared {
+    /// Settles, one batch after the other: what arrives meanwhile goes with the next.
+    pub(in crate::pipeline) async fn run_settlements(self: Arc<Self>) {
+        loop {
+            let batch = take(&self.finishing.settlements);
+            if batch.is_empty() {
+                self.finishing.settlements_wake.notified().await;
+                continue;
+            }
+            self.settle(batch).await;
+        }
+    }
+
+    async fn settle(&self, batch: Vec<Finished>) {
+        let mut settlements = Vec::with_capacity(batch.len());
+        let mut settling = Vec::with_capacity(batch.len());
+        let mut done = Vec::new();
+        for finished in batch {
+            match self.hand.live_token(finished.key) {
+                Some(token) => {
+                    settlements.push((token, finished.settlement));
+                    settling.push(finished);
+                }
+                None if self.hand.is_acked(finished.key) => done.push(finished),
+                None => {
+                    self.lost_too_late(&finished);
+                    self.hand.remove([finished.key]);
+                }
+            }
+        }
+        if !settlements.is_empty() {
+            let deadline = self.clock.instant() + SETTLE_TIMEOUT;
+            let span = tracing::debug_span!(
+                target: "polymq::settle",
+                "settle",
+                messaging.operation.name = "settle",
+                messaging.destination.name = %self.config.channel,
+                messaging.batch.message_count = settlements.len(),
+            );
+            let results = self.consumer.settle(&settlements, deadline).instrument(span).await;
+            let mut unknown = Vec::new();
+            for ((finished, result), (token, _)) in
+                settling.into_iter().zip(results).zip(settlements)
+            {
+                match result {
+                    Ok(()) => done.push(finished),
+                    // The same message came back meanwhile, under a new token.
+                    Err(_) if self.hand.live_token(finished.key).is_some_and(|t| t != token) => {
+                        unknown.push(finished);
+                    }
+                    Err(error) if error.is_retryable() => unknown.push(finished),
+                    Err(error) => {
+                        self.stale(&error);
+                        self.lost_too_late(&finished);
+                        self.hand.remove([finished.key]);
+                    }
+                }
+            }
+            if !unknown.is_empty() {
+                self.settle_later(unknown);
+                self.clock.sleep_until(self.clock.instant() + RESEND_BACKOFF.0).await;
+            }
+        }
+        self.settled(done);
+    }
+
+    pub(super) fn stale(&self, error: &Error) {
+        self.metrics.stale.increment(1);
+        add(&self.counters.stale, 1);
+        tracing::warn!(consumer = %self.config.name, %error, "settled too late: the message comes again, a possible duplicate");
+    }
+
+    /// The broker took the delivery away while it was worked on, or a release was all that was left.
+    fn lost_too_late(&self, finished: &Finished) {
+        tracing::debug!(consumer = %self.config.name, key = finished.key, "the delivery is no longer ours");
+    }
+
+    pub(super) fn settled(&self, done: Vec<Finished>) {
+        if done.is_empty() {
+            return;
+        }
+        self.hand.remove(done.iter().map(|f| f.key));
+        let (mut handled, mut outputs) = (0, 0);
+        for finished in done {
+            match finished.notice {
+                Notice::Handled { outputs: n } => {
+                    handled += 1;
+                    outputs += n;
+                }
+                notice => self.tell(&notice),
+            }
+        }
+        self.metrics.handled.increment(handled);
+        add(&self.counters.handled, handled);
+        add(&self.counters.outputs, outputs);
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let counters = &self.counters;
+        let (counter, outcome) = match notice {
+            Notice::Handled { .. } => return,
+            Notice::Skipped(Skip::Duplicate) => (&counters.duplicates, "duplicate"),
+            Notice::Skipped(Skip::Superseded) => (&counters.superseded, "superseded"),
+            Notice::Skipped(Skip::Expired) => (&counters.expired, "expired"),
+            Notice::Skipped(Skip::Ignored) => (&counters.ignored, "ignored"),
+            Notice::Rescheduled => (&counters.rescheduled, "rescheduled"),
+            Notice::Retried(_) => (&counters.retried, "retried"),
+            Notice::Released => (&counters.released, "released"),
+            Notice::DeadLettered(dead) => {
+                counters.dead_letter(dead.reason);
+                self.metrics.dead_letter(dead.reason.as_str());
+                self.metrics.settled("dead-lettered");
+                tracing::warn!(
+                    consumer = %dead.consumer,
+                    messaging.message.id = %dead.id,
+                    reason = %dead.reason,
+                    attempts = dead.attempts,
+                    error = %dead.error,
+                    "dead-lettered"
+                );
+                return self.hooks.dead_lettered(dead);
+            }
+        };
+        add(counter, 1);
+        self.metrics.settled(outcome);
+        if let Notice::Retried(retried) = notice {
+            self.hooks.retried(retried);
+        }
+    }
+
+    /// A retry within the process, which settles nothing.
+    pub(in crate::pipeline) fn tell_retried(&self, retried: Retried) {
+        self.tell(&Notice::Retried(Box::new(retried)));
+    }
+}

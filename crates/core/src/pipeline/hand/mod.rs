@@ -1,0 +1,374 @@
+//! Everything that a consumer has in hand: received and not yet settled.
+
+mod table;
+
+use std::cmp::Reverse;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::broker::Token;
+use crate::dedup::Held;
+use crate::model::{Delivery, MessageId, Timestamp};
+
+use table::{Phase, Table};
+
+/// A message that waits for a worker, or is with one.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Its place in the hand.
+    pub(super) key: usize,
+    pub(super) delivery: Delivery,
+    /// The attempt that comes next.
+    pub(super) number: u32,
+    pub(super) first_failure: Option<Timestamp>,
+    /// The deduplication claim that an earlier attempt in this process left.
+    pub(super) held: Option<Held>,
+    /// How often it has waited for somebody else's claim.
+    pub(super) waits: u32,
+}
+
+/// How many messages are in hand, by what they wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) waiting: usize,
+    pub(super) running: usize,
+    pub(super) settling: usize,
+}
+
+/// The in-hand table: hands jobs to workers, keeps the order of each key, parks what waits.
+///
+/// On an ordered channel every key is a lane, a queue of its own; only the head of a lane is
+/// worked on, and it stays the head until it is settled. Lanes are exact, never hash buckets: a
+/// held key holds nobody else.
+#[derive(Debug)]
+pub(super) struct Hand {
+    table: Mutex<Table>,
+    /// Wakes a worker.
+    work: Notify,
+    /// A timer was set that is earlier than all others.
+    pub(super) timer_set: Notify,
+    /// Something left the hand.
+    pub(super) left: Notify,
+    ordered: bool,
+}
+
+/// What became of a delivery that was offered to the hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    Taken,
+    /// An earlier hand-out of the same message is still being worked on, and was lost to the
+    /// broker: it goes on under the new token.
+    TakenOver,
+    /// The hand is closing: give it back.
+    Refused,
+}
+
+impl Hand {
+    pub(super) fn new(ordered: bool) -> Self {
+        Self {
+            table: Mutex::default(),
+            work: Notify::new(),
+            timer_set: Notify::new(),
+            left: Notify::new(),
+            ordered,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes deliveries in and says what became of each. Returns the claims of deliveries that were
+    /// forgotten because they came before a reconnect.
+    pub(super) fn take_in(
+        &self,
+        deliveries: Vec<Delivery>,
+        now: Instant,
+        mut offered: impl FnMut(Offered, Token),
+    ) -> Vec<Held> {
+        let mut table = self.lock();
+        let mut orphaned = Vec::new();
+        for delivery in deliveries {
+            let token = delivery.token;
+            if token.epoch > table.epoch {
+                table.epoch = token.epoch;
+                orphaned.extend(table.lose(|entry| entry.token.epoch < token.epoch));
+            }
+            offered(table.take_in(delivery, now, self.ordered), token);
+        }
+        let any = !table.ready.is_empty();
+        drop(table);
+        if any {
+            self.work.notify_one();
+        }
+        orphaned
+    }
+
+    /// The next job for a worker; `None` when the hand is closing. Cancel-safe.
+    pub(super) async fn next(&self) -> Option<Job> {
+        loop {
+            {
+                let mut table = self.lock();
+                if table.closing {
+                    drop(table);
+                    self.work.notify_one();
+                    return None;
+                }
+                if let Some(job) = table.start_next() {
+                    let more = !table.ready.is_empty();
+                    drop(table);
+                    if more {
+                        // One worker wakes the next: a burst wakes as many as it needs.
+                        self.work.notify_one();
+                    }
+                    return Some(job);
+                }
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Another attempt at once, before anything else.
+    ///
+    /// Like [`bar`](Hand::bar) and [`park`](Hand::park), it returns the job when there is no point
+    /// in waiting: the hand is closing, or the broker took the delivery away.
+    pub(super) fn again(&self, job: Job) -> Option<Job> {
+        let back = self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key));
+        self.work.notify_one();
+        back
+    }
+
+    /// Holds a job back until the breaker lets it go.
+    pub(super) fn bar(&self, job: Job) -> Option<Job> {
+        self.put_back(job, Phase::Waiting, |table, key| table.barred.push_back(key))
+    }
+
+    /// Lets `count` of the jobs go that the breaker held back; says how many went.
+    pub(super) fn unbar(&self, count: usize) -> usize {
+        let mut table = self.lock();
+        let count = count.min(table.barred.len());
+        let freed: Vec<usize> = table.barred.drain(..count).collect();
+        for key in freed.into_iter().rev() {
+            table.ready.push_front(key);
+        }
+        drop(table);
+        if count > 0 {
+            self.work.notify_one();
+        }
+        count
+    }
+
+    /// Puts a job aside until `until`, holding its key and nothing else.
+    pub(super) fn park(&self, job: Job, until: Instant) -> Option<Job> {
+        let number = {
+            let mut table = self.lock();
+            table.parkings += 1;
+            table.parkings
+        };
+        let mut first = false;
+        let back = self.put_back(job, Phase::Parked(number), |table, key| {
+            first = table.timers.peek().is_none_or(|Reverse((at, ..))| until < *at);
+            table.timers.push(Reverse((until, key, number)));
+        });
+        if first {
+            self.timer_set.notify_one();
+        }
+        back
+    }
+
+    /// When the next parked job is due.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.lock().timers.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Gives the parked jobs that are due back to the workers.
+    pub(super) fn wake_due(&self, now: Instant) {
+        let mut table = self.lock();
+        while table.timers.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, key, number))) = table.timers.pop() else { break };
+            let Some(entry) = table.entries.get_mut(key) else { continue };
+            if entry.phase == Phase::Parked(number) {
+                entry.phase = Phase::Waiting;
+                table.ready.push_front(key);
+            }
+        }
+        let any = !table.ready.is_empty();
+        drop(table);
+        if any {
+            self.work.notify_one();
+        }
+    }
+
+    fn put_back(
+        &self,
+        job: Job,
+        phase: Phase,
+        queue: impl FnOnce(&mut Table, usize),
+    ) -> Option<Job> {
+        let mut table = self.lock();
+        let (key, closing) = (job.key, table.closing);
+        match table.entries.get_mut(key) {
+            Some(entry) if !entry.lost && !closing => {
+                entry.held.clone_from(&job.held);
+                entry.phase = phase;
+                entry.job = Some(job);
+                table.counts.running -= 1;
+                table.counts.waiting += 1;
+                queue(&mut table, key);
+                None
+            }
+            _ => Some(job),
+        }
+    }
+
+    /// Records the claim under which a job runs, so that its lease is renewed.
+    pub(super) fn set_held(&self, key: usize, held: Option<Held>) {
+        if let Some(entry) = self.lock().entries.get_mut(key) {
+            entry.held = held;
+        }
+    }
+
+    /// The delivery was acked before it is handled: nothing is left to settle or to extend.
+    pub(super) fn set_acked(&self, key: usize) {
+        if let Some(entry) = self.lock().entries.get_mut(key) {
+            entry.acked = true;
+        }
+    }
+
+    /// The worker is done with a job: its settlement follows.
+    pub(super) fn settling(&self, key: usize) {
+        let mut table = self.lock();
+        if let Some(entry) = table.entries.get_mut(key) {
+            entry.phase = Phase::Settling;
+            table.counts.running -= 1;
+            table.counts.settling += 1;
+        }
+    }
+
+    /// The token under which a job is to be settled now; `None` when the broker took the delivery
+    /// away, or when nothing is left to settle.
+    pub(super) fn live_token(&self, key: usize) -> Option<Token> {
+        self.lock().entries.get(key).filter(|e| !e.lost && !e.acked).map(|e| e.token)
+    }
+
+    /// Whether a job was acked before it was handled.
+    pub(super) fn is_acked(&self, key: usize) -> bool {
+        self.lock().entries.get(key).is_some_and(|e| e.acked)
+    }
+
+    /// Whether the broker took a job's delivery away.
+    pub(super) fn is_lost(&self, key: usize) -> bool {
+        self.lock().entries.get(key).is_none_or(|e| e.lost)
+    }
+
+    /// Settled, or given up: the lane goes on.
+    pub(super) fn remove(&self, keys: impl IntoIterator<Item = usize>) {
+        let mut table = self.lock();
+        for key in keys {
+            table.remove(key);
+        }
+        self.after_removal(table);
+    }
+
+    /// The broker took these away: what has not been started is forgotten, as it will come again;
+    /// what is being worked on goes on, in case the same message comes back here. Returns the claims
+    /// of what was forgotten.
+    pub(super) fn lose(&self, tokens: &[Token]) -> Vec<Held> {
+        let mut table = self.lock();
+        let orphaned = table.lose(|entry| tokens.contains(&entry.token));
+        self.after_removal(table);
+        orphaned
+    }
+
+    /// These are being taken away: what has not been started leaves the hand, to be released.
+    pub(super) fn revoke(&self, tokens: &[Token]) -> Vec<(Token, Option<Held>)> {
+        let mut table = self.lock();
+        let dropped = table.drop_waiting(|entry| tokens.contains(&entry.token));
+        self.after_removal(table);
+        dropped
+    }
+
+    /// Ends: workers get no more jobs, and what has not been started leaves the hand, to be
+    /// released.
+    pub(super) fn close(&self) -> Vec<(Token, Option<Held>)> {
+        let mut table = self.lock();
+        table.closing = true;
+        let dropped = table.drop_waiting(|_| true);
+        self.work.notify_waiters();
+        self.after_removal(table);
+        dropped
+    }
+
+    fn after_removal(&self, table: MutexGuard<'_, Table>) {
+        let wake = table.closing || !table.ready.is_empty();
+        drop(table);
+        if wake {
+            self.work.notify_one();
+        }
+        self.left.notify_waiters();
+    }
+
+    /// Takes out everything that is left, whatever it is doing.
+    pub(super) fn abandon(&self) -> Vec<Abandoned> {
+        let mut table = self.lock();
+        let entries = std::mem::take(&mut table.entries);
+        *table = Table { closing: true, ..Table::default() };
+        entries
+            .into_iter()
+            .map(|(_, entry)| Abandoned {
+                token: (!entry.lost && !entry.acked).then_some(entry.token),
+                id: entry.identity.id,
+                held: entry.held,
+                running: entry.phase == Phase::Running,
+            })
+            .collect()
+    }
+
+    /// Everything whose lease is to be renewed, and, once each, what has been in hand for longer
+    /// than `max_lease`.
+    pub(super) fn leases(&self, now: Instant, max_lease: std::time::Duration) -> Leases {
+        let mut leases = Leases::default();
+        for (_, entry) in &mut self.lock().entries {
+            if now.saturating_duration_since(entry.since) >= max_lease {
+                if !std::mem::replace(&mut entry.stuck, true) {
+                    leases.stuck.push(entry.identity.id.clone());
+                }
+                continue;
+            }
+            if !entry.lost && !entry.acked {
+                leases.tokens.push(entry.token);
+            }
+            leases.held.extend(entry.held.clone());
+        }
+        leases
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// How many messages have been in hand for too long.
+    pub(super) fn stuck(&self) -> usize {
+        self.lock().entries.iter().filter(|(_, e)| e.stuck).count()
+    }
+}
+
+/// What is to be extended.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    pub(super) tokens: Vec<Token>,
+    pub(super) held: Vec<Held>,
+    pub(super) stuck: Vec<Option<MessageId>>,
+}
+
+/// Something that was still in hand at the end.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    pub(super) token: Option<Token>,
+    pub(super) id: Option<MessageId>,
+    pub(super) held: Option<Held>,
+    /// It was with its handler.
+    pub(super) running: bool,
+}

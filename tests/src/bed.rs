@@ -7,13 +7,15 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use polymq_core::broker::{Peeked, Source, StartPosition};
+use polymq_core::broker::{Capability, Peeked, Source, StartPosition};
 use polymq_core::config::Config;
+use polymq_core::dedup::{DedupStore, MemoryDedupStore};
 use polymq_core::memory::{MemoryOptions, MemoryServer};
 use polymq_core::{
     App, ChannelName, Clock, GroupName, Message, Payload, Result, Running, Service, Timestamp,
     VirtualClock,
 };
+use polymq_testkit::faults::{Faults, FaultyAdapter, FaultyStore};
 use serde::{Deserialize, Serialize};
 
 /// The configuration that most tests extend: what is appended belongs to `[consumers.mailer]`
@@ -154,18 +156,21 @@ pub async fn seconds(n: u64) {
     pass(Duration::from_secs(n)).await;
 }
 
-/// A broker and a clock.
+/// A broker, a clock, and a hand on what goes wrong between them and the service.
 #[derive(Debug, Clone)]
 pub struct Bed {
     /// The broker behind every service.
     pub server: MemoryServer,
+    /// Makes the broker misbehave.
+    pub faults: Faults,
     /// The clock of every service.
     pub clock: Arc<VirtualClock>,
 }
 
 impl Default for Bed {
+    /// A bed whose broker publishes and acks in two steps, as most do.
     fn default() -> Self {
-        Self::with(MemoryOptions::default())
+        Self::with(MemoryOptions::default().without(Capability::Atomic))
     }
 }
 
@@ -173,13 +178,45 @@ impl Bed {
     /// A bed whose broker has these options.
     #[must_use]
     pub fn with(options: MemoryOptions) -> Self {
-        Self { server: MemoryServer::new(options), clock: Arc::new(VirtualClock::default()) }
+        Self {
+            server: MemoryServer::new(options),
+            faults: Faults::new(),
+            clock: Arc::new(VirtualClock::default()),
+        }
+    }
+
+    /// A bed whose broker sends and acks both or not at all.
+    #[must_use]
+    pub fn atomic() -> Self {
+        Self::with(MemoryOptions::default())
+    }
+
+    /// The same broker and clock, for a process that is not affected by the faults of this one.
+    #[must_use]
+    pub fn another_process(&self) -> Self {
+        Self { faults: Faults::new(), ..self.clone() }
+    }
+
+    /// A deduplication store that outlives services, fails as [`faults`](Self::faults) say, and
+    /// is to be registered under a name of its own.
+    #[must_use]
+    pub fn store(&self, inner: &Arc<MemoryDedupStore>) -> Arc<dyn DedupStore> {
+        let inner = Arc::clone(inner) as Arc<dyn DedupStore>;
+        Arc::new(FaultyStore::new(inner, self.faults.clone()))
+    }
+
+    /// An empty store on the bed's clock.
+    #[must_use]
+    pub fn empty_store(&self) -> Arc<MemoryDedupStore> {
+        Arc::new(MemoryDedupStore::new(Arc::clone(&self.clock) as Arc<dyn Clock>))
     }
 
     /// An app on the bed's broker and clock.
     #[must_use]
     pub fn app(&self) -> App {
-        App::with(self.server.adapter()).clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
+        let inner = Arc::new(self.server.adapter());
+        App::with(FaultyAdapter::with(inner, self.faults.clone()))
+            .clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
     }
 
     /// What the clock says.
@@ -214,6 +251,20 @@ impl Bed {
         S: Send + Sync + 'static,
     {
         self.app().serve(service).start(self.config(config)).await
+    }
+
+    /// Starts a service with a store called `shared`.
+    pub async fn start_with<S>(
+        &self,
+        store: &Arc<MemoryDedupStore>,
+        config: &str,
+        service: Service<S>,
+    ) -> Running
+    where
+        S: Send + Sync + 'static,
+    {
+        let app = self.app().serve(service).dedup_store("shared", self.store(store));
+        app.start(self.config(config)).await.unwrap_or_else(|e| panic!("{e}"))
     }
 }
 

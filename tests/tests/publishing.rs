@@ -268,7 +268,8 @@ async fn headers_of_polymqs_own_are_stripped_and_ids_and_timestamps_are_filled_i
         .with_header("polymq-anything", "x")
         .with_header("tenant", "acme");
     running.publisher().publish_message("orders", message).await.unwrap();
-    let own = Message::new("x").with_id("own").with_timestamp(polymq_core::Timestamp::from_millis(5));
+    let own =
+        Message::new("x").with_id("own").with_timestamp(polymq_core::Timestamp::from_millis(5));
     running.publisher().publish_message("orders", own).await.unwrap();
     let [first, second] = &queued(&running, "orders").await[..] else { panic!("two") };
     assert_eq!(header(first, hop::ATTEMPT), "");
@@ -308,7 +309,8 @@ async fn a_dropped_publish_gives_its_room_back_and_stops_nobody() {
     // All of the window is there again.
     seconds(1).await;
     let full = publisher.when_full(WhenFull::Fail);
-    let outcomes = full.publish_all("orders", [Message::new("x"), Message::new("y")]).await.unwrap();
+    let outcomes =
+        full.publish_all("orders", [Message::new("x"), Message::new("y")]).await.unwrap();
     assert!(outcomes.iter().all(Outcome::is_confirmed), "{outcomes:?}");
 }
 
@@ -343,7 +345,8 @@ async fn without_ordered_pipelining_one_message_per_key_is_in_flight_and_other_k
         assert!(other.is_finished(), "another key goes on");
         other.await.unwrap().unwrap();
     }
-    let sent = |id: &str| bed.faults.sends().iter().any(|s| s.message.id().is_some_and(|i| *i == id));
+    let sent =
+        |id: &str| bed.faults.sends().iter().any(|s| s.message.id().is_some_and(|i| *i == id));
     assert!(!sent("a-1"), "one per key");
     assert!(!second.is_finished());
     hangs.end();

@@ -20,6 +20,8 @@ enum Slot<T> {
         sent: bool,
     },
     Done(T),
+    /// The answer was taken; the slot stays its owner's until it is closed.
+    Taken,
     /// Nobody waits any more; whoever comes across it frees it.
     Abandoned,
 }
@@ -62,23 +64,24 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Takes the answer, or leaves a waker.
+    /// Takes the answer, or leaves a waker. The slot stays taken until [`close`](Self::close): a key
+    /// that was free between the two could already be another task's when it is closed.
     pub(crate) fn poll(&mut self, slot: usize, waker: &Waker) -> Option<T> {
-        match self.0.get_mut(slot)? {
-            Slot::Waiting { waker: place, .. } => {
-                if !place.as_ref().is_some_and(|w| w.will_wake(waker)) {
-                    *place = Some(waker.clone());
-                }
-                None
+        let entry = self.0.get_mut(slot)?;
+        if let Slot::Waiting { waker: place, .. } = entry {
+            if !place.as_ref().is_some_and(|w| w.will_wake(waker)) {
+                *place = Some(waker.clone());
             }
-            _ => match self.0.try_remove(slot) {
-                Some(Slot::Done(answer)) => Some(answer),
-                _ => None,
-            },
+            return None;
+        }
+        match std::mem::replace(entry, Slot::Taken) {
+            Slot::Done(answer) => Some(answer),
+            _ => None,
         }
     }
 
-    pub(crate) fn abandon(&mut self, slot: usize) {
+    /// Ends the owner's interest: frees the slot, or leaves that to whoever holds its item.
+    pub(crate) fn close(&mut self, slot: usize) {
         match self.0.get_mut(slot) {
             Some(entry @ Slot::Waiting { .. }) => *entry = Slot::Abandoned,
             _ => {
@@ -97,5 +100,34 @@ impl<T> Slots<T> {
             }
         }
         wakers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_its_owners_until_it_is_closed() {
+        let mut slots = Slots::default();
+        let first = slots.open();
+        assert!(slots.complete(first, 1).is_none());
+        assert_eq!(slots.poll(first, Waker::noop()), Some(1));
+        let second = slots.open();
+        slots.close(first);
+        slots.complete(second, 2);
+        assert_eq!(slots.poll(second, Waker::noop()), Some(2));
+        slots.close(second);
+        assert!(slots.0.is_empty());
+    }
+
+    #[test]
+    fn a_slot_closed_while_its_item_is_under_way_is_freed_by_the_answer() {
+        let mut slots = Slots::default();
+        let slot = slots.open();
+        slots.close(slot);
+        assert!(!slots.0.is_empty());
+        assert!(slots.complete(slot, 1).is_none());
+        assert!(slots.0.is_empty());
     }
 }

@@ -26,7 +26,7 @@ fn main() {
         return scenarios::run_on_one_thread(scenario, count.parse().expect("a count"));
     }
     let quick = args.iter().any(|a| a == "--quick");
-    let rates = rates::measure(if quick { 50_000 } else { 1_000_000 }, if quick { 1 } else { 7 });
+    let rates = rates::measure(if quick { 51_200 } else { 1_024_000 }, if quick { 1 } else { 7 });
     let allocations: Vec<_> = Scenario::ALL.iter().map(|s| alloc::per_message(*s)).collect();
     let instructions: Vec<_> =
         Scenario::ALL.iter().map(|s| instructions::per_message(*s)).collect();

@@ -105,6 +105,7 @@ const AHEAD: usize = 8 * BATCH;
 async fn produce(running: &Running, count: usize, consumed: impl Fn() -> usize) {
     let publisher = running.publisher();
     let payload = Bytes::from_static(&PAYLOAD);
+    assert_eq!(count % BATCH, 0, "whole batches");
     for batch in 0..count / BATCH {
         while batch * BATCH > consumed() + AHEAD {
             tokio::task::yield_now().await;

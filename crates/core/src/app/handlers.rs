@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, unknown};
 use crate::dedup::{DedupStore, MemoryDedupStore};
 use crate::model::ConsumerName;
 use crate::pipeline::Handlers;
@@ -23,12 +23,9 @@ pub(super) fn bind(
     let mut bound = BTreeMap::new();
     for (name, mut binding) in bindings {
         let Some(consumer) = config.consumers.get(name.as_str()) else {
-            let known: Vec<_> = config.consumers.keys().map(ConsumerName::as_str).collect();
-            let fix = match closest(&name, &known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("add [consumers.{name}], or use one of: {}", known.join(", ")),
-            };
             let message = format!("the service has a handler for `{name}`, which is no consumer");
+            let known = config.consumers.keys().map(ConsumerName::as_str);
+            let (message, fix) = unknown(&message, &name, known);
             problems.push(config.problem("consumers", message, fix));
             continue;
         };
@@ -50,20 +47,16 @@ pub(super) fn bind(
     bound
 }
 
-fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
-}
-
-/// The stores that the consumers name.
+/// The stores that the consumers which run here name.
 pub(super) fn stores(
     config: &Config,
+    bound: &BTreeMap<ConsumerName, Bound>,
     registered: &BTreeMap<String, Arc<dyn DedupStore>>,
     clock: &Arc<dyn Clock>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Arc<dyn DedupStore>> {
     let mut stores = registered.clone();
-    for consumer in config.consumers.values() {
+    for consumer in config.consumers.values().filter(|c| bound.contains_key(&c.name)) {
         let Some(dedup) = &consumer.dedup else { continue };
         if stores.contains_key(&dedup.store) {
             continue;

@@ -32,7 +32,7 @@ pub(super) async fn start(app: App, config: Config) -> Result<Running> {
     }
     let mut problems = Vec::new();
     let bound = bind(&config, bindings, &mut problems);
-    let stores = stores(&config, &registered, &clock, &mut problems);
+    let stores = stores(&config, &bound, &registered, &clock, &mut problems);
     refuse(problems)?;
 
     let opened = connect(&config, &adapters, &clock).await?;

@@ -66,6 +66,8 @@ pub use setting::Setting;
 pub use settings::Settings;
 pub use units::{ByteSize, HumanDuration};
 
+pub(crate) use problem::unknown;
+
 use problem::Origins;
 
 use crate::Result;

@@ -79,6 +79,6 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.claims.state().slots.abandon(self.slot);
+        self.claims.state().slots.close(self.slot);
     }
 }

@@ -6,6 +6,9 @@ use crate::{Error, ErrorKind, Result};
 /// dead letter always fits.
 pub(crate) const HOP_RESERVE: usize = 16 << 10;
 
+/// How many headers of an envelope there can be.
+const HOP_HEADERS: usize = 16;
+
 /// Whether a message fits, with `reserve` bytes to spare.
 pub(crate) fn check_limits(message: &Message, limits: &Limits, reserve: usize) -> Result<()> {
     let too_large = |what: &str, size: usize, limit: usize| {
@@ -27,8 +30,10 @@ pub(crate) fn check_limits(message: &Message, limits: &Limits, reserve: usize) -
         return too_large("the bytes of the headers", headers.size(), limit)
             .map_err(|e| e.with_help("move large headers into the payload"));
     }
-    if headers.len() > limits.max_headers {
-        return too_large("the headers", headers.len(), limits.max_headers)
+    let limit =
+        limits.max_headers - if reserve > 0 { HOP_HEADERS.min(limits.max_headers) } else { 0 };
+    if headers.len() > limit {
+        return too_large("the headers", headers.len(), limit)
             .map_err(|e| e.with_help("send fewer headers, or move them into the payload"));
     }
     Ok(())

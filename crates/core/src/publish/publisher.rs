@@ -36,8 +36,8 @@ impl From<&PublishConfig> for PublishOptions {
 /// [`publish_all`](Publisher::publish_all) saves the coordination.
 ///
 /// Headers that begin with `polymq-` are removed. A message without an id or a timestamp gets them.
-/// Messages larger than the broker's limit less 16 KiB are refused, so that a retry or a dead letter
-/// always has room for its envelope.
+/// Messages larger than the broker's limit less 16 KiB, and those with more headers than its limit
+/// less 16, are refused, so that a retry or a dead letter always has room for its envelope.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     routes: Arc<Routes>,
@@ -79,7 +79,7 @@ impl Publisher {
     /// cannot carry; `Full`, `Timeout`, `Closed` and the broker's own errors.
     pub async fn publish_message(&self, channel: &str, message: Message) -> Result<Confirmation> {
         let route = self.routes.get(channel)?;
-        let send = route.prepare(message, &*self.clock)?;
+        let send = route.prepare(message, self.clock.now())?;
         let deadline = self.clock.instant() + self.options.deadline;
         route
             .pump
@@ -100,10 +100,11 @@ impl Publisher {
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<Vec<Outcome>> {
         let route = self.routes.get(channel)?;
+        let now = self.clock.now();
         let mut refused: Vec<(usize, Error)> = Vec::new();
         let mut sends: Vec<Send> = Vec::new();
         for (index, message) in messages.into_iter().enumerate() {
-            match route.prepare(message, &*self.clock) {
+            match route.prepare(message, now) {
                 Ok(send) => sends.push(send),
                 Err(error) => refused.push((index, error)),
             }

@@ -1,17 +1,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use polymq_core::Result;
 use polymq_core::broker::{
     Admin, Broker, BrokerInfo, Capabilities, ChannelSpec, Consumer, Events, Outcome, Send,
     Subscription,
 };
 use polymq_core::model::Message;
-use polymq_core::{ErrorKind, Result};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::consumer::FaultyConsumer;
-use super::plan::Planned;
-use super::{Faults, Operation, PublishFault, SendOutcome};
+use super::strike::strike;
+use super::{Faults, Operation, SendOutcome};
 
 #[derive(Debug)]
 pub(super) struct FaultyBroker {
@@ -22,46 +22,6 @@ pub(super) struct FaultyBroker {
 impl FaultyBroker {
     pub(super) fn new(inner: Arc<dyn Broker>, faults: Faults) -> Self {
         Self { inner, faults }
-    }
-
-    /// Publishes what is not planned to get lost, and answers for the rest.
-    async fn misbehave(
-        &self,
-        sends: Vec<Send>,
-        faults: Vec<Option<PublishFault>>,
-        deadline: Instant,
-    ) -> Vec<Outcome> {
-        let silent = faults.contains(&Some(PublishFault::Silent));
-        let (forwarded, kept): (Vec<_>, Vec<_>) = sends
-            .into_iter()
-            .zip(faults.iter().copied())
-            .partition(|(_, fault)| matches!(fault, None | Some(PublishFault::Unconfirmed(_))));
-        drop(kept);
-        let forwarded = forwarded.into_iter().map(|(send, _)| send).collect();
-        let mut answers = self.inner.publish(forwarded, deadline).await.into_iter();
-        let outcomes =
-            faults.into_iter().filter_map(|fault| outcome(fault, &mut answers)).collect();
-        if silent {
-            sleep_until(deadline).await;
-        }
-        outcomes
-    }
-}
-
-fn outcome(
-    fault: Option<PublishFault>,
-    answers: &mut impl Iterator<Item = Outcome>,
-) -> Option<Outcome> {
-    let error = |kind| Planned { operation: Operation::Publish, kind }.into();
-    match fault {
-        None => answers.next(),
-        Some(PublishFault::Unconfirmed(kind)) => match answers.next()? {
-            Outcome::Confirmed(_) => Some(Outcome::Unconfirmed(error(kind))),
-            failed => Some(failed),
-        },
-        Some(PublishFault::Lost(kind)) => Some(Outcome::Unconfirmed(error(kind))),
-        Some(PublishFault::Silent) => Some(Outcome::Unconfirmed(error(ErrorKind::Timeout))),
-        Some(PublishFault::Rejected(kind)) => Some(Outcome::Rejected(error(kind))),
     }
 }
 
@@ -82,15 +42,19 @@ impl Broker for FaultyBroker {
 
     async fn publish(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
         self.faults.alive().await;
-        let records = self.faults.record(sends.iter());
-        let published = self.faults.effect(Operation::Publish, async {
-            let outcomes = match self.faults.plans_of(&sends) {
-                None => self.inner.publish(sends, deadline).await,
-                Some(faults) => self.misbehave(sends, faults, deadline).await,
+        let (faults, inner) = (&self.faults, &self.inner);
+        let (records, items) = (faults.record(sends.iter()), sends.len());
+        let work = move |n| async move {
+            let sends: Vec<Send> = sends.into_iter().take(n).collect();
+            let publish = |sends| inner.publish(sends, deadline);
+            let outcomes = match faults.plans_of(sends.iter().map(std::slice::from_ref)) {
+                None => publish(sends).await,
+                Some(plans) => strike(Operation::Publish, sends, plans, deadline, publish).await,
             };
-            self.faults.answered(records, outcomes.iter().map(SendOutcome::from));
+            faults.answered(records, outcomes.iter().map(SendOutcome::from));
             outcomes
-        });
+        };
+        let published = faults.effect(Operation::Publish, items, work);
         // Faults of a publish are planned per send, never for the call.
         published.await.unwrap_or_default()
     }

@@ -1,12 +1,14 @@
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use polymq_core::Result;
 use polymq_core::broker::{Consumer, ConsumerStatus, Events, Settlement, Token, Unit};
 use polymq_core::model::Delivery;
-use polymq_core::{Error, Result};
 use tokio::time::Instant;
 
 use super::plan::Planned;
+use super::strike::strike;
 use super::{Faults, Operation, SendOutcome};
 
 #[derive(Debug)]
@@ -38,8 +40,8 @@ impl Consumer for FaultyConsumer {
         settlements: &[(Token, Settlement)],
         deadline: Instant,
     ) -> Vec<Result<()>> {
-        let settled = self.inner.settle(settlements, deadline);
-        let answer = self.faults.effect(Operation::Settle, settled).await;
+        let settle = |n| self.inner.settle(&settlements[..n], deadline);
+        let answer = self.faults.effect(Operation::Settle, settlements.len(), settle).await;
         per_item(answer, settlements.len())
     }
 
@@ -51,24 +53,32 @@ impl Consumer for FaultyConsumer {
 
     async fn commit(&self, units: Vec<Unit>, deadline: Instant) -> Vec<Result<()>> {
         self.faults.alive().await;
-        let sends: Vec<usize> = units.iter().map(|unit| unit.sends.len()).collect();
-        let records = self.faults.record(units.iter().flat_map(|unit| &unit.sends));
-        let committed = self.inner.commit(units, deadline);
-        let noted = async {
-            let results = committed.await;
-            let outcomes = results
-                .iter()
-                .zip(&sends)
-                .flat_map(|(result, sends)| std::iter::repeat_n(outcome(result), *sends));
-            self.faults.answered(records.clone(), outcomes);
+        let (faults, inner) = (&self.faults, &self.inner);
+        let counts: Vec<usize> = units.iter().map(|unit| unit.sends.len()).collect();
+        let records = faults.record(units.iter().flat_map(|unit| &unit.sends));
+        let note = |results: &[Result<()>]| {
+            let per_unit = results.iter().zip(&counts);
+            let outcomes = per_unit.flat_map(|(result, n)| repeat_n(outcome(result), *n));
+            faults.answered(records.clone(), outcomes);
+        };
+        let note = &note;
+        let work = |n| async move {
+            let units: Vec<Unit> = units.into_iter().take(n).collect();
+            let commit = |units| inner.commit(units, deadline);
+            let results = match faults.plans_of(units.iter().map(|unit| &*unit.sends)) {
+                None => commit(units).await,
+                Some(plans) => strike(Operation::Commit, units, plans, deadline, commit).await,
+            };
+            note(&results);
             results
         };
-        let answer = self.faults.effect(Operation::Commit, noted).await;
-        if let Err(planned) = answer {
-            let rejected = SendOutcome::Rejected(Error::from(planned).to_string());
-            self.faults.answered(records.clone(), std::iter::repeat(rejected));
+        let answer = faults.effect(Operation::Commit, counts.len(), work).await;
+        let failed = answer.is_err();
+        let results = per_item(answer, counts.len());
+        if failed {
+            note(&results);
         }
-        per_item(answer, sends.len())
+        results
     }
 
     fn pause(&self) {

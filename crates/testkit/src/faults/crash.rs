@@ -60,11 +60,13 @@ impl fmt::Display for Operation {
     }
 }
 
-/// On which side of an operation's effect a crash lies.
+/// How far an operation has come when a crash strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum When {
     /// Nothing has happened yet.
     Before,
+    /// One half of a batch has happened. Operations on a single item are not counted here.
+    Halfway,
     /// It has happened, and the caller hasn't learnt of it.
     After,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Before => "before",
+            Self::Halfway => "halfway through",
             Self::After => "after",
         })
     }
@@ -85,7 +88,7 @@ pub struct CrashPoint {
     pub n: usize,
     /// The operation.
     pub operation: Operation,
-    /// Before or after its effect.
+    /// Before, within or after its effect.
     pub when: When,
 }
 

@@ -57,8 +57,7 @@ impl Faults {
     /// Makes sends for which `matches` holds go wrong, until the plan is ended. The other sends of
     /// the same call are not affected, but wait with it for a [`PublishFault::Silent`] one.
     ///
-    /// It strikes sends that are published, not those of a [`Operation::Commit`], which fails as a
-    /// whole.
+    /// Where sends and acks happen both or not at all, the fault of one send is that of its unit.
     pub fn fail_publish(
         &self,
         matches: impl Fn(&Send) -> bool + std::marker::Send + Sync + 'static,
@@ -150,36 +149,52 @@ impl Faults {
         }
     }
 
-    /// A call between two crash points.
-    pub(super) async fn effect<T>(
+    /// A call with its crash points. `work` is told how many of the `items` to carry out.
+    pub(super) async fn effect<T, F: Future<Output = T>>(
         &self,
         operation: Operation,
-        work: impl Future<Output = T>,
+        items: usize,
+        work: impl FnOnce(usize) -> F,
     ) -> Result<T, Planned> {
         self.pass(operation, When::Before).await;
-        let answer = self.call(operation, work).await;
+        let halfway = if items > 1 { self.is_fatal(operation, When::Halfway) } else { None };
+        let carried_out = if halfway.is_some() { items / 2 } else { items };
+        let answer = self.call(operation, work(carried_out)).await;
+        if let Some(point) = halfway {
+            self.die(point).await;
+        }
         self.pass(operation, When::After).await;
         answer
     }
 
     async fn pass(&self, operation: Operation, when: When) {
         self.alive().await;
-        let fatal = {
-            let mut state = self.state();
-            let point = CrashPoint { n: state.points.len() + 1, operation, when };
-            state.points.push(point);
-            (state.crash_at == Some(point.n)).then_some(point)
-        };
-        if let Some(point) = fatal {
-            self.0.crashed.send_replace(Some(point));
-            pending::<()>().await;
+        if let Some(point) = self.is_fatal(operation, when) {
+            self.die(point).await;
         }
     }
 
-    /// How each of these sends is planned to go wrong; `None` when none is.
-    pub(super) fn plans_of(&self, sends: &[Send]) -> Option<Vec<Option<PublishFault>>> {
+    /// Counts a crash point, and says whether it is the one to crash at.
+    fn is_fatal(&self, operation: Operation, when: When) -> Option<CrashPoint> {
+        let mut state = self.state();
+        let point = CrashPoint { n: state.points.len() + 1, operation, when };
+        state.points.push(point);
+        (state.crash_at == Some(point.n)).then_some(point)
+    }
+
+    async fn die(&self, point: CrashPoint) {
+        self.0.crashed.send_replace(Some(point));
+        pending::<()>().await;
+    }
+
+    /// How each of these groups of sends is planned to go wrong; `None` when none is.
+    pub(super) fn plans_of<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a [Send]>,
+    ) -> Option<Vec<Option<PublishFault>>> {
         let state = self.state();
-        let faults: Vec<_> = sends.iter().map(|send| state.plans.of_send(send)).collect();
+        let fault_of = |sends: &[Send]| sends.iter().find_map(|send| state.plans.of_send(send));
+        let faults: Vec<_> = groups.map(fault_of).collect();
         faults.iter().any(Option::is_some).then_some(faults)
     }
 

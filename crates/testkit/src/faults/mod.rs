@@ -45,6 +45,7 @@ mod handle;
 mod plan;
 mod record;
 mod store;
+mod strike;
 
 pub use adapter::FaultyAdapter;
 pub use crash::{CrashPoint, Operation, When};

@@ -26,22 +26,27 @@ impl FaultyStore {
 #[deny(clippy::missing_trait_methods)]
 impl DedupStore for FaultyStore {
     async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>> {
-        self.faults.effect(Operation::Claim, self.inner.claim(requests)).await?
+        let work = |n| self.inner.claim(&requests[..n]);
+        self.faults.effect(Operation::Claim, requests.len(), work).await?
     }
 
     async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<bool>> {
-        self.faults.effect(Operation::Renew, self.inner.renew(held, lease)).await?
+        let work = |n| self.inner.renew(&held[..n], lease);
+        self.faults.effect(Operation::Renew, held.len(), work).await?
     }
 
     async fn commit(&self, held: &[Held], retain: Duration) -> Result<Vec<bool>> {
-        self.faults.effect(Operation::CommitClaim, self.inner.commit(held, retain)).await?
+        let work = |n| self.inner.commit(&held[..n], retain);
+        self.faults.effect(Operation::CommitClaim, held.len(), work).await?
     }
 
     async fn hand_over(&self, handed: &[HandOver]) -> Result<Vec<bool>> {
-        self.faults.effect(Operation::HandOver, self.inner.hand_over(handed)).await?
+        let work = |n| self.inner.hand_over(&handed[..n]);
+        self.faults.effect(Operation::HandOver, handed.len(), work).await?
     }
 
     async fn release(&self, held: &[Held]) -> Result<()> {
-        self.faults.effect(Operation::Release, self.inner.release(held)).await?
+        let work = |n| self.inner.release(&held[..n]);
+        self.faults.effect(Operation::Release, held.len(), work).await?
     }
 }

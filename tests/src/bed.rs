@@ -62,7 +62,7 @@ pub fn order(n: u32) -> Order {
 
 /// An order with a key.
 #[must_use]
-pub fn keyed(key: impl ToString, n: u32) -> Order {
+pub fn keyed(key: impl std::fmt::Display, n: u32) -> Order {
     Order { n, key: Some(key.to_string()) }
 }
 
@@ -135,14 +135,15 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 ///
 /// # Panics
 /// When it doesn't within half an hour of virtual time.
-pub async fn until<D: Debug>(what: &str, mut holds: impl FnMut() -> Result<(), D>) {
+pub async fn until<D: Debug>(what: &str, state: impl Fn() -> D, holds: impl Fn(&D) -> bool) {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        match holds() {
-            Ok(()) => return,
-            Err(state) if tokio::time::Instant::now() > end => panic!("never {what}: {state:#?}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        let now = state();
+        if holds(&now) {
+            return;
         }
+        assert!(tokio::time::Instant::now() <= end, "never {what}: {now:#?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -344,11 +345,8 @@ pub async fn until_state(
     what: &str,
     holds: impl Fn(&polymq_core::pipeline::ConsumerState) -> bool,
 ) {
-    until(what, || {
-        let state = running.state(consumer).unwrap_or_else(|e| panic!("{e}"));
-        if holds(&state) { Ok(()) } else { Err(state) }
-    })
-    .await;
+    let state = || running.state(consumer).unwrap_or_else(|e| panic!("{e}"));
+    until(what, state, holds).await;
 }
 
 /// Waits until a consumer has handled this many messages.

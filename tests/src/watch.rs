@@ -2,13 +2,17 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test bed fails by panicking")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Once;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Level, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
@@ -25,10 +29,13 @@ pub struct Metric {
     pub value: f64,
 }
 
+/// A name and its labels.
+type Key = (String, Vec<(String, String)>);
+
 /// The metrics of the current thread. Install it before the service starts.
 #[derive(Debug)]
 pub struct Metrics {
-    totals: std::cell::RefCell<BTreeMap<(String, Vec<(String, String)>), f64>>,
+    totals: RefCell<BTreeMap<Key, f64>>,
     snapshotter: Snapshotter,
 }
 
@@ -43,7 +50,7 @@ impl Metrics {
         let recorder: &'static DebuggingRecorder = Box::leak(Box::new(DebuggingRecorder::new()));
         let guard = metrics::set_default_local_recorder(recorder);
         let snapshotter = recorder.snapshotter();
-        (Self { totals: std::cell::RefCell::default(), snapshotter }, guard)
+        (Self { totals: RefCell::default(), snapshotter }, guard)
     }
 
     /// Everything recorded so far.
@@ -105,13 +112,34 @@ pub struct Trace {
     pub events: Log<Seen>,
 }
 
+/// While it lives, the spans and events of its thread are recorded.
+#[derive(Debug)]
+pub struct TraceGuard(PhantomData<*const ()>);
+
+impl Drop for TraceGuard {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(Option::take);
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Trace>> = const { RefCell::new(None) };
+}
+
 impl Trace {
     /// Records this thread for as long as the guard lives.
     #[must_use]
-    pub fn install() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub fn install() -> (Self, TraceGuard) {
+        // One subscriber for the process: tracing caches per call site, for all threads, whether
+        // anybody is interested, and so may miss what a subscriber of one thread wants.
+        static ROUTER: Once = Once::new();
+        ROUTER.call_once(|| {
+            let router = Registry::default().with(Router);
+            tracing::subscriber::set_global_default(router).expect("no other subscriber");
+        });
         let trace = Self::default();
-        let subscriber = Registry::default().with(trace.clone());
-        (trace, tracing::subscriber::set_default(subscriber))
+        CURRENT.set(Some(trace.clone()));
+        (trace, TraceGuard(PhantomData))
     }
 
     /// The events of at least this level whose message holds `text`.
@@ -141,27 +169,48 @@ impl Visit for Fields {
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
+/// Gives everything to the trace of the current thread; without one, nobody listens there.
+struct Router;
+
+fn record(seen: impl FnOnce(&Trace)) {
+    CURRENT.with_borrow(|trace| trace.as_ref().map(seen));
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Router {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        CURRENT.with_borrow(Option::is_some)
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let meta = attributes.metadata();
-        self.spans.push(Seen {
+        let seen = Seen {
             name: meta.name().to_owned(),
             target: meta.target().to_owned(),
             level: *meta.level(),
             fields: fields.0,
+        };
+        record(|trace| {
+            trace.spans.push(seen);
         });
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.events.push(Seen {
+        let seen = Seen {
             name: fields.0.get("message").cloned().unwrap_or_default(),
             target: event.metadata().target().to_owned(),
             level: *event.metadata().level(),
             fields: fields.0,
+        };
+        record(|trace| {
+            trace.events.push(seen);
         });
     }
 }

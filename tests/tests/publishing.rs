@@ -1,5 +1,12 @@
 //! Publishing: coalesced, bounded, confirmed or not, and in order per key.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that finds something panics"
+)]
+
 use std::time::Duration;
 
 use futures_util::FutureExt;

@@ -1,5 +1,12 @@
 //! What is refused before anything runs, and in which words.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that finds something panics"
+)]
+
 use polymq_core::broker::Capability;
 use polymq_core::config::Config;
 use polymq_core::{App, Context, Error, ErrorKind, HandlerError, Message, Service, memory};

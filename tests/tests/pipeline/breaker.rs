@@ -88,7 +88,7 @@ async fn permanent_errors_do_not_open_it() {
 #[tokio::test(start_paused = true)]
 async fn a_few_failures_among_many_successes_do_not_open_it() {
     let service = Service::new(()).on("mailer", |order: Order, ctx: Context<()>| async move {
-        if order.n % 3 == 0 && ctx.attempt() == 1 {
+        if order.n.is_multiple_of(3) && ctx.attempt() == 1 {
             return Err::<(), HandlerError>("a third fails".into());
         }
         Ok(())

@@ -1,5 +1,12 @@
 //! What the pipeline promises on every broker, in virtual time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that finds something panics"
+)]
+
 mod batch;
 mod breaker;
 mod control;

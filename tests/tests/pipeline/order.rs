@@ -222,8 +222,7 @@ async fn the_order_holds_over_a_drain_and_two_consumers() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(first.drain().await.is_clean());
     let third = bed.another_process().start(&text, service()).await;
-    polymq_tests::bed::until("all", || if seen.len() >= 400 { Ok(()) } else { Err(seen.len()) })
-        .await;
+    polymq_tests::bed::until("all", || seen.len(), |n| *n >= 400).await;
     for (key, order) in by_key(&seen) {
         assert!(order.is_sorted(), "key {key}: {order:?}");
         assert_eq!(order.len(), 50, "key {key}");

@@ -68,11 +68,8 @@ async fn consumers_of_one_group_share_its_messages() {
     for n in 0..50 {
         running.publisher().publish("news", &order(n)).await.unwrap();
     }
-    polymq_tests::bed::until("all", || {
-        let handled = tally(&running, "good").handled + tally(&running, "other").handled;
-        if handled == 50 { Ok(()) } else { Err(handled) }
-    })
-    .await;
+    let handled = || tally(&running, "good").handled + tally(&running, "other").handled;
+    polymq_tests::bed::until("all", handled, |n| *n == 50).await;
     let mut all = seen.all();
     all.sort_unstable();
     assert_eq!(all, (0..50).collect::<Vec<_>>());

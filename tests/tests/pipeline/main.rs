@@ -18,4 +18,5 @@ mod outputs;
 mod retries;
 mod retry_policy;
 mod time;
+mod together;
 mod topics;

@@ -9,7 +9,7 @@ use super::Timestamp;
 ///
 /// Any non-empty text is an id. Generated ids are 22 digits of base 64: 48 bits of time and 80 random
 /// bits, the layout of a ULID, so that they sort by time and need no allocation. The digits are
-/// letters, `0`–`9`, `-` and `_`.
+/// `0`–`9`, letters, `_` and `~`; the first one is always `0`–`3`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(SmolStr);
 
@@ -52,7 +52,7 @@ impl MessageId {
 
 /// 22 digits of six bits, most significant first, from an alphabet in the order of ASCII.
 fn digits(value: u128) -> SmolStr {
-    const DIGITS: &[u8; 64] = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
+    const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
     let mut out = [0; 22];
     let mut rest = value;
     for digit in out.iter_mut().rev() {
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn digits_are_fixed_in_width_and_in_order() {
-        assert_eq!(digits(0), "-".repeat(22));
-        assert_eq!(digits(63), format!("{}z", "-".repeat(21)));
-        assert_eq!(digits(64), format!("{}0-", "-".repeat(20)));
-        assert_eq!(digits(u128::MAX), format!("2{}", "z".repeat(21)));
+        assert_eq!(digits(0), "0".repeat(22));
+        assert_eq!(digits(63), format!("{}~", "0".repeat(21)));
+        assert_eq!(digits(64), format!("{}10", "0".repeat(20)));
+        assert_eq!(digits(u128::MAX), format!("3{}", "~".repeat(21)));
         assert!(digits(u128::MAX - 1) < digits(u128::MAX));
     }
 

@@ -92,7 +92,7 @@ impl Shared {
             Decision::Immediate => Duration::ZERO,
             Decision::Delayed(wait) => wait,
         };
-        let due = now + wait;
+        let due = self.clock.after(wait);
         let retried = Retried {
             consumer: self.config.name.clone(),
             id: attempt.id.clone(),

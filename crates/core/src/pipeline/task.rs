@@ -134,7 +134,6 @@ impl Pipeline {
         helpers.spawn(Arc::clone(&shared).run_settlements());
         helpers.spawn(Arc::clone(&shared).run_timers());
         helpers.spawn(Arc::clone(&shared).run_leases());
-        helpers.spawn(Arc::clone(&shared).run_events());
         if let Some(dedup) = &shared.dedup {
             helpers.spawn(Arc::clone(&dedup.claims).run());
         }

@@ -1,0 +1,95 @@
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use polymq_core::broker::{Capability, ChannelKind, ChannelSpec};
+use polymq_core::{ChannelName, Result};
+
+use crate::ledger::Tally;
+use crate::{Fixture, Lifecycle};
+
+/// Something that a case cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A capability of the broker.
+    Has(Capability),
+    /// Deliveries have leases, which are to be renewed.
+    Lease,
+    /// The fixture can take its broker down. The case runs alone.
+    Restart,
+}
+
+pub(super) type Body = for<'a> fn(&'a dyn Fixture) -> BoxFuture<'a, anyhow::Result<Tally>>;
+
+/// One guarantee, as an async function over a fixture.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// The name, in reports and in lists of what may be not applicable.
+    pub name: &'static str,
+    /// What holds when the case passes.
+    pub guarantee: &'static str,
+    /// What the broker must have for the case to apply.
+    pub needs: &'static [Need],
+    pub(super) body: Body,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// `case!("name", function, [needs], "guarantee")`: an entry of a list of cases.
+macro_rules! case {
+    ($name:literal, $body:path, [$($need:expr),*], $guarantee:literal) => {
+        $crate::conformance::Case {
+            name: $name,
+            guarantee: $guarantee,
+            needs: &[$($need),*],
+            body: |fixture| Box::pin($body(fixture)),
+        }
+    };
+}
+pub(super) use case;
+
+impl Case {
+    /// Whether the case has the broker to itself.
+    pub(super) fn exclusive(&self) -> bool {
+        self.needs.contains(&Need::Restart)
+    }
+
+    /// A channel of the shape that the case uses, to ask for capabilities.
+    pub(super) fn shape(&self) -> Result<ChannelSpec> {
+        let has = |capability| self.needs.contains(&Need::Has(capability));
+        let mut spec = ChannelSpec::queue(ChannelName::new("shape")?);
+        spec.ordered = has(Capability::OrderByKey);
+        if has(Capability::Topic) {
+            spec.kind = ChannelKind::Topic;
+            spec.groups.clear();
+        }
+        Ok(spec)
+    }
+
+    /// Why the case does not apply; `None` if it does.
+    pub(super) async fn ruled_out(&self, fixture: &dyn Fixture) -> Result<Option<String>> {
+        if let (true, Lifecycle::None(reason)) = (self.exclusive(), fixture.lifecycle()) {
+            return Ok(Some(reason));
+        }
+        let shape = self.shape()?;
+        let namespace = fixture.namespace().await;
+        let topology = polymq_core::broker::Topology { namespace, channels: Vec::new() };
+        let broker = fixture.connect(topology).await?;
+        let capabilities = broker.capabilities(&shape);
+        let denied = self.needs.iter().find_map(|need| match need {
+            Need::Has(capability) => {
+                let denial = capabilities.denial(*capability)?;
+                Some(format!("no {capability}: {}", denial.reason))
+            }
+            Need::Lease if capabilities.limits.lease.is_none() => {
+                Some("no lease: nothing is to be renewed".to_owned())
+            }
+            Need::Lease | Need::Restart => None,
+        });
+        broker.close(super::kit::soon()).await?;
+        Ok(denied)
+    }
+}

@@ -1,0 +1,151 @@
+//! What a publisher is told is true, message by message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use polymq_core::broker::{Destination, Event, Outcome, Send};
+use polymq_core::{Error, ErrorKind, Message, Service};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::Fixture;
+use crate::conformance::Case;
+use crate::conformance::case::case;
+use crate::conformance::kit::{
+    Readers, Scene, channel, group, id_of, queue, soon, subscribe, texts, until,
+};
+use crate::ledger::{Ledger, Tally};
+
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "missing-queue",
+        missing_queue,
+        [],
+        "A publish to a queue that is not there is not confirmed, unless health reports it."
+    ),
+    case!(
+        "missing-inbox",
+        missing_inbox,
+        [],
+        "A send to a retry inbox or dead-letter channel that is not there is never lost in silence."
+    ),
+    case!(
+        "partial-batch",
+        partial_batch,
+        [],
+        "In a batch of good and bad sends each has the outcome of its own, in order."
+    ),
+    case!(
+        "publisher-close",
+        publisher_close,
+        [],
+        "10,000 messages of 20 publishers, closed mid-flight: what was confirmed arrives."
+    ),
+];
+
+/// How long a broker that parks what it cannot route may take to report it.
+const REPORTED: Duration = Duration::from_secs(5);
+
+/// Publishes to what is not there: refused, or reported.
+async fn not_silent(fixture: &dyn Fixture, destination: Destination) -> Result<()> {
+    let scene = Scene::new(fixture).await;
+    let broker = scene.connect(vec![queue("absent")?]).await?;
+    let mut events = broker.events();
+    let send = Send::new(destination, Message::new("x").with_id("m"));
+    let outcomes = broker.publish(vec![send], soon()).await;
+    if !outcomes.iter().any(Outcome::is_confirmed) {
+        return Ok(());
+    }
+    let reported = timeout(REPORTED, async {
+        loop {
+            match events.recv().await {
+                Some(Event::TopologyLost { .. }) => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    });
+    ensure!(reported.await.unwrap_or(false), "it was confirmed, and nothing was reported");
+    Ok(())
+}
+
+async fn missing_queue(fixture: &dyn Fixture) -> Result<Tally> {
+    not_silent(fixture, Destination::Channel(channel("absent")?)).await?;
+    Ok(Tally::default())
+}
+
+async fn missing_inbox(fixture: &dyn Fixture) -> Result<Tally> {
+    let absent = channel("absent")?;
+    let inbox = Destination::RetryInbox { group: (&absent).into(), channel: absent.clone() };
+    not_silent(fixture, inbox).await?;
+    not_silent(fixture, Destination::DeadLetter(absent)).await?;
+    Ok(Tally::default())
+}
+
+async fn partial_batch(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await;
+    let broker = scene.broker(vec![queue("q")?]).await?;
+    let limit = broker.capabilities(&queue("q")?).limits.max_message_bytes;
+    let ledger = Arc::new(Ledger::default());
+    let to = Destination::Channel(channel("q")?);
+    let mut sends: Vec<Send> =
+        texts("m", 4).into_iter().map(|m| Send::new(to.clone(), m)).collect();
+    sends[1].message.set_payload(Some(vec![0; limit + 1].into()));
+    sends[2].destination =
+        Destination::RetryInbox { channel: channel("nowhere")?, group: group("nowhere")? };
+    for n in 0..4 {
+        ledger.sent(&format!("m-{n}"), None);
+    }
+    let outcomes = broker.publish(sends, soon()).await;
+    ensure!(outcomes.len() == 4, "{} outcomes for 4 sends", outcomes.len());
+    for (n, outcome) in outcomes.iter().enumerate() {
+        ledger.outcome(&format!("m-{n}"), outcome);
+        let good = n == 0 || n == 3;
+        ensure!(outcome.is_confirmed() == good, "send {n}: {outcome:?}");
+    }
+    let kind = outcomes[1].error().map(Error::kind);
+    ensure!(kind == Some(ErrorKind::TooLarge), "the oversize one failed as {kind:?}");
+    Readers::start([subscribe(&*broker, "q", "q", 10).await?], &ledger).finish(&ledger, 2).await?;
+    let tally = ledger.tally();
+    ensure!(tally.lost == 0 && tally.unexpected == 0, "{tally}");
+    Ok(tally)
+}
+
+async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await;
+    let tables = "[channels.q]\nkind = 'queue'\n";
+    let running = scene.start(tables, Service::new(())).await?;
+    let ledger = Arc::new(Ledger::default());
+    let mut publishers = JoinSet::new();
+    for p in 0..20 {
+        let (publisher, ledger) = (running.publisher(), Arc::clone(&ledger));
+        publishers.spawn(async move {
+            for message in texts(&format!("p{p}"), 500) {
+                let id = id_of(&message);
+                ledger.sent(&id, None);
+                match publisher.publish_message("q", message).await {
+                    Ok(_) => ledger.confirmed(&id),
+                    Err(e) if e.context().any(|(key, _)| key == "outcome") => {
+                        ledger.unconfirmed(&id);
+                    }
+                    Err(_) => ledger.rejected(&id),
+                }
+            }
+        });
+    }
+    until("a third was confirmed", || ledger.tally().confirmed > 3_000).await?;
+    let report = running.drain().await;
+    while let Some(done) = publishers.join_next().await {
+        done?;
+    }
+    let before = ledger.tally();
+    ensure!(before.confirmed < 10_000, "the close came too late to be mid-flight: {before}");
+    let broker = scene.broker(vec![queue("q")?]).await?;
+    let consumer = subscribe(&*broker, "q", "q", 500).await?;
+    let read = Readers::start([consumer], &ledger);
+    read.finish(&ledger, before.confirmed).await?;
+    let tally = ledger.tally();
+    ensure!(tally.lost == 0 && tally.unexpected == 0 && tally.duplicated == 0, "{tally}; {report}");
+    Ok(tally)
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use polymq_core::memory::MemoryOptions;
-use polymq_core::{Context, HandlerError, Service};
+use polymq_core::{Context, HandlerError, Message, Service};
 use polymq_tests::bed::{Bed, Order, mailer, order, pass, until_handled, until_state};
 
 /// Ends the handler with the test, however the test ends: the runtime waits for its threads.
@@ -55,7 +55,40 @@ async fn a_handler_that_never_yields_stops_no_other_message_and_is_reported_stuc
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     let drained = tokio::time::timeout(patience, running.drain()).await;
     let report = drained.expect("drain returns although the handler doesn't");
-    assert_eq!(report.stuck(), 1, "{report}");
+    assert_eq!((report.stuck(), calls.load(Ordering::Relaxed)), (1, 1), "{report}");
     assert!(!report.is_clean());
     assert!(report.to_string().contains("never yielded"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_handled_before_it_on_the_same_worker_is_settled_all_the_same() {
+    let blocker = Blocker::default();
+    let service = {
+        let ended = Arc::clone(&blocker.0);
+        Service::new(()).on("mailer", move |order: Order, _: Context<()>| {
+            let ended = Arc::clone(&ended);
+            async move {
+                match order.n {
+                    0 => pass(Duration::from_millis(300)).await,
+                    2 => {
+                        while !ended.load(Ordering::Relaxed) {
+                            std::thread::yield_now();
+                        }
+                    }
+                    _ => {}
+                }
+                Ok::<(), HandlerError>(())
+            }
+        })
+    };
+    let bed = Bed::default();
+    let text = format!("drain_timeout = '1s'\n{}", mailer("concurrency = 2"));
+    let running = bed.start(&text, service).await;
+    // One worker waits with order 0; the other one handles order 1, then blocks with order 2.
+    let orders = (0..3).map(|n| Message::of(&order(n)).unwrap());
+    running.publisher().publish_all("orders", orders).await.unwrap();
+    pass(Duration::from_millis(100)).await;
+    running.publisher().publish("orders", &order(3)).await.unwrap();
+    let others = until_handled(&running, "mailer", 3);
+    tokio::time::timeout(Duration::from_secs(20), others).await.expect("three were settled");
 }

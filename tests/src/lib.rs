@@ -1,5 +1,8 @@
 //! Tests over the whole of polymq; see `tests/*.rs`.
 
+pub mod bed;
+pub mod watch;
+
 /// What the pages for newcomers show compiles.
 #[cfg(doctest)]
 mod pages {

@@ -44,7 +44,7 @@ impl BatchWorker {
                 Some(gathered) => self.call(gathered).await,
                 None => return,
             }
-            tokio::task::coop::consume_budget().await;
+            shared.wake_finishing().await;
         }
     }
 
@@ -55,6 +55,8 @@ impl BatchWorker {
         let mut gathered: Option<Gathered> = None;
         let mut until = None;
         loop {
+            // Some may have been skipped.
+            shared.wake_finishing().await;
             let job = match until {
                 None => shared.hand.next().await,
                 Some(until) => match tokio::time::timeout_at(until, shared.hand.next()).await {

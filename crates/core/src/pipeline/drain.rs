@@ -58,6 +58,7 @@ impl Pipeline {
         let stuck = workers.len();
         workers.detach_all();
 
+        shared.finishing.wake();
         let flushed = async {
             loop {
                 let left = shared.hand.left.notified();

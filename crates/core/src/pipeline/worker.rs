@@ -36,9 +36,13 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let Handlers::Single(table) = &shared.handlers else { return };
         while let Some(job) = shared.hand.next().await {
+            // What a task wakes lies in a slot of its thread that no other thread takes from: it
+            // must have run before a handler that may never yield.
+            if shared.hand.wake_another() {
+                tokio::task::yield_now().await;
+            }
             self.work(job, table).await;
-            // A handler that never waits must not keep its thread from others.
-            tokio::task::coop::consume_budget().await;
+            shared.wake_finishing().await;
         }
     }
 
@@ -168,6 +172,16 @@ pub(super) enum Unreadable {
 }
 
 impl Shared {
+    /// After a worker's message: wakes what follows, and lets others have the thread.
+    pub(super) async fn wake_finishing(&self) {
+        if self.finishing.wake() {
+            tokio::task::yield_now().await;
+        } else {
+            // A handler that never waits must not keep its thread from others.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
     pub(super) fn unreadable(&self, job: Job, why: Unreadable) {
         let reason = match why {
             Unreadable::Malformed(error) => {

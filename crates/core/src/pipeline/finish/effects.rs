@@ -30,7 +30,10 @@ impl Shared {
                 }
             }
             tokio::select! {
-                () = self.finishing.effects_wake.notified(), if batches.len() < MAX_EFFECT_BATCHES => {}
+                () = self.finishing.effects_wake.notified(), if batches.len() < MAX_EFFECT_BATCHES => {
+                    // Lets the workers go on, so that there is more than one to send.
+                    tokio::task::yield_now().await;
+                }
                 Some(()) = batches.next(), if !batches.is_empty() => {}
             }
         }

@@ -4,6 +4,7 @@
 mod effects;
 mod settle;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,28 @@ pub(super) struct Finishing {
     settlements: Mutex<Vec<Finished>>,
     effects_wake: Notify,
     settlements_wake: Notify,
+    /// A worker has put something into an empty queue and has not woken its task yet.
+    effects_asleep: AtomicBool,
+    settlements_asleep: AtomicBool,
+}
+
+impl Finishing {
+    /// Wakes the tasks that workers left asleep; says whether there were any. Whoever is told so
+    /// yields before anything that may never do so.
+    pub(super) fn wake(&self) -> bool {
+        let tasks = [
+            (&self.effects_asleep, &self.effects_wake),
+            (&self.settlements_asleep, &self.settlements_wake),
+        ];
+        let mut woken = false;
+        for (asleep, wake) in tasks {
+            if asleep.load(Ordering::Relaxed) && asleep.swap(false, Ordering::AcqRel) {
+                wake.notify_one();
+                woken = true;
+            }
+        }
+        woken
+    }
 }
 
 /// The pauses between tries of sends that were not confirmed.
@@ -80,31 +103,32 @@ fn take<T>(queue: &Mutex<Vec<T>>) -> Vec<T> {
     std::mem::take(&mut queue.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn push<T>(queue: &Mutex<Vec<T>>, wake: &Notify, items: impl IntoIterator<Item = T>) {
+/// Whether the queue was empty and is not any more.
+fn push<T>(queue: &Mutex<Vec<T>>, items: impl IntoIterator<Item = T>) -> bool {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let was_empty = queue.is_empty();
     queue.extend(items);
-    let now_empty = queue.is_empty();
-    drop(queue);
-    if was_empty && !now_empty {
-        wake.notify_one();
-    }
+    was_empty && !queue.is_empty()
 }
 
 impl Shared {
-    /// The worker's last word on a job.
+    /// The worker's last word on a job. [`Finishing::wake`] is to follow.
     pub(super) fn finish(&self, finished: Finished) {
         self.hand.settling(finished.job.key);
-        let (queue, wake) = if finished.is_plain() {
-            (&self.finishing.settlements, &self.finishing.settlements_wake)
+        let (queue, asleep) = if finished.is_plain() {
+            (&self.finishing.settlements, &self.finishing.settlements_asleep)
         } else {
-            (&self.finishing.effects, &self.finishing.effects_wake)
+            (&self.finishing.effects, &self.finishing.effects_asleep)
         };
-        push(queue, wake, [finished]);
+        if push(queue, [finished]) {
+            asleep.store(true, Ordering::Release);
+        }
     }
 
     fn settle_later(&self, finished: impl IntoIterator<Item = Finished>) {
-        push(&self.finishing.settlements, &self.finishing.settlements_wake, finished);
+        if push(&self.finishing.settlements, finished) {
+            self.finishing.settlements_wake.notify_one();
+        }
     }
 }
 

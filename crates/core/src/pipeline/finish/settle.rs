@@ -17,6 +17,8 @@ impl Shared {
             let batch = take(&self.finishing.settlements);
             if batch.is_empty() {
                 self.finishing.settlements_wake.notified().await;
+                // Lets the workers go on, so that there is more than one to settle.
+                tokio::task::yield_now().await;
                 continue;
             }
             self.settle(batch).await;

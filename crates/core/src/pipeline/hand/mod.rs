@@ -3,6 +3,7 @@
 mod table;
 
 use std::cmp::Reverse;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -46,6 +47,8 @@ pub(super) struct Hand {
     table: Mutex<Table>,
     /// Wakes a worker.
     work: Notify,
+    /// How many workers wait.
+    idle: AtomicUsize,
     /// A timer was set that is earlier than all others.
     pub(super) timer_set: Notify,
     /// Something left the hand.
@@ -70,6 +73,7 @@ impl Hand {
         Self {
             table: Mutex::default(),
             work: Notify::new(),
+            idle: AtomicUsize::new(0),
             timer_set: Notify::new(),
             left: Notify::new(),
             ordered,
@@ -118,17 +122,23 @@ impl Hand {
                     return None;
                 }
                 if let Some(job) = table.start_next() {
-                    let more = !table.ready.is_empty();
-                    drop(table);
-                    if more {
-                        // One worker wakes the next: a burst wakes as many as it needs.
-                        self.work.notify_one();
-                    }
                     return Some(job);
                 }
             }
+            let _idle = Idle::new(&self.idle);
             self.work.notified().await;
         }
+    }
+
+    /// Wakes another worker if there is work for it: one wakes the next, so that a burst wakes as
+    /// many as it needs. Says whether it did; whoever is told so yields before anything that may
+    /// never do so.
+    pub(super) fn wake_another(&self) -> bool {
+        if self.idle.load(Ordering::Acquire) == 0 || self.lock().ready.is_empty() {
+            return false;
+        }
+        self.work.notify_one();
+        true
     }
 
     /// Another attempt at once, before anything else.
@@ -136,9 +146,8 @@ impl Hand {
     /// Like [`bar`](Hand::bar) and [`park`](Hand::park), it returns the job when there is no point
     /// in waiting: the hand is closing, or the broker took the delivery away.
     pub(super) fn again(&self, job: Job) -> Option<Job> {
-        let back = self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key));
-        self.work.notify_one();
-        back
+        // The worker that gives it back comes for it.
+        self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key))
     }
 
     /// Holds a job back until the breaker lets it go.
@@ -354,6 +363,22 @@ impl Hand {
     /// How many messages have been in hand for too long.
     pub(super) fn stuck(&self) -> usize {
         self.lock().entries.iter().filter(|(_, e)| e.stuck).count()
+    }
+}
+
+/// A worker that waits, however its wait ends.
+struct Idle<'a>(&'a AtomicUsize);
+
+impl<'a> Idle<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

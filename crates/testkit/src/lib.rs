@@ -15,5 +15,5 @@ mod fixture;
 pub mod harness;
 pub mod ledger;
 
-pub use fixture::{Fixture, Lifecycle};
+pub use fixture::{Fixture, Lifecycle, MemoryFixture};
 pub use harness::{TestApp, TestBroker, memory, start, start_on};

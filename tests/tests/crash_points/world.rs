@@ -25,6 +25,8 @@ pub(crate) struct Variant {
     pub(crate) atomic: bool,
     pub(crate) store: bool,
     pub(crate) ordered: bool,
+    /// Another process consumes beside the one that crashes, and goes on.
+    pub(crate) companion: bool,
     /// Handlers at once, and messages in hand.
     pub(crate) hand: usize,
 }

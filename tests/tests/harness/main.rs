@@ -8,8 +8,9 @@ mod mailer;
 use std::time::Duration;
 
 use polymq_core::broker::{Destination, Send};
-use polymq_core::{DeadLetterReason, ErrorKind, Message};
+use polymq_core::{Context, DeadLetterReason, ErrorKind, HandlerError, Message, Service};
 use polymq_testkit::faults::{Operation, PublishFault};
+use polymq_testkit::harness::idle;
 use polymq_testkit::{TestApp, memory, start, start_on};
 
 use mailer::{OrderPlaced, ReceiptSent, Smtp, service};
@@ -130,4 +131,26 @@ async fn what_is_scheduled_counts_as_published_to_its_channel() {
     let due = t.now() + HOUR;
     t.publish_message("receipts", Message::new("later").with_deliver_at(due)).await;
     t.messages("receipts").one(|m| m.deliver_at() == Some(due) && m.payload().unwrap() == "later");
+}
+
+#[tokio::test]
+async fn idleness_is_also_found_by_looking_again_and_again() {
+    let t = start(CONFIG, service(Smtp::failing(2))).await;
+    t.publish("orders", OrderPlaced::sample("42")).await;
+    assert!(idle(t.running(), None, HOUR).await.is_err(), "the second retry is due in 3 hours");
+    idle(t.running(), None, HOUR * 3).await.unwrap();
+    t.attempts("mailer").assert_eq(3);
+}
+
+#[tokio::test]
+async fn handlers_that_block_a_thread_hold_the_time() {
+    async fn slow(_: Message, _: Context<()>) -> Result<(), HandlerError> {
+        let wait = || std::thread::sleep(Duration::from_millis(20));
+        tokio::task::spawn_blocking(wait).await.map_err(HandlerError::from)
+    }
+    let t = start(CONFIG, Service::new(()).on("mailer", slow)).await;
+    t.publish("orders", OrderPlaced::sample("42")).await;
+    t.idle().await;
+    t.handled("mailer").assert_eq(1);
+    t.attempts("mailer").assert_eq(1);
 }

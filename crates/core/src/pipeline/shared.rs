@@ -109,6 +109,11 @@ impl Shared {
         }
     }
 
+    pub(super) fn show_in_hand(&self) {
+        let counts = self.hand.counts();
+        self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);
+    }
+
     pub(super) fn pause(&self, change: impl FnOnce(&mut Pauses)) {
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *pauses != Pauses::default();

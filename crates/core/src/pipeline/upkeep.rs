@@ -73,8 +73,7 @@ impl Shared {
                 }
             })
         });
-        let counts = self.hand.counts();
-        self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);
+        self.show_in_hand();
         self.release_claims(orphaned).await;
         self.release(refused).await;
     }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use polymq_core::broker::{Capability, ChannelKind, ChannelSpec};
+use polymq_core::broker::{Capability, ChannelKind, ChannelSpec, Topology};
 use polymq_core::{ChannelName, Result};
 
 use crate::ledger::Tally;
@@ -75,8 +75,8 @@ impl Case {
             return Ok(Some(reason));
         }
         let shape = self.shape()?;
-        let namespace = fixture.namespace().await;
-        let topology = polymq_core::broker::Topology { namespace, channels: Vec::new() };
+        let namespace = fixture.namespace().await?;
+        let topology = Topology { namespace, channels: Vec::new() };
         let broker = fixture.connect(topology).await?;
         let capabilities = broker.capabilities(&shape);
         let denied = self.needs.iter().find_map(|need| match need {

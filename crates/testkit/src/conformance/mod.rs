@@ -25,6 +25,8 @@ mod cases;
 mod kit;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use case::{Case, Need};
 pub use cases::all;

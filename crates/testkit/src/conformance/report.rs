@@ -44,7 +44,7 @@ pub struct CaseReport {
 pub struct Report {
     /// The fixture's name.
     pub fixture: String,
-    /// One per case, in the order of the suite; those that ran alone come last.
+    /// One per case, in the order of the suite.
     pub cases: Vec<CaseReport>,
     /// How long all of them took.
     pub elapsed: Duration,

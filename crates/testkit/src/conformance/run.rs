@@ -21,15 +21,18 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// Never fails or panics itself: what went wrong is in the report.
 pub async fn run(fixture: &dyn Fixture) -> Report {
     let start = Instant::now();
-    let (alone, together): (Vec<&Case>, Vec<&Case>) = all().partition(|case| case.exclusive());
-    let mut cases: Vec<CaseReport> = stream::iter(together)
-        .map(|case| execute(fixture, case))
-        .buffered(CONCURRENCY)
+    let numbered = all().enumerate();
+    let (alone, together): (Vec<_>, Vec<_>) = numbered.partition(|(_, case)| case.exclusive());
+    let mut cases: Vec<(usize, CaseReport)> = stream::iter(together)
+        .map(|(number, case)| async move { (number, execute(fixture, case).await) })
+        .buffer_unordered(CONCURRENCY)
         .collect()
         .await;
-    for case in alone {
-        cases.push(execute(fixture, case).await);
+    for (number, case) in alone {
+        cases.push((number, execute(fixture, case).await));
     }
+    cases.sort_by_key(|(number, _)| *number);
+    let cases = cases.into_iter().map(|(_, report)| report).collect();
     Report { fixture: fixture.name(), cases, elapsed: start.elapsed() }
 }
 

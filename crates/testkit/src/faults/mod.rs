@@ -46,6 +46,8 @@ mod plan;
 mod record;
 mod store;
 mod strike;
+#[cfg(test)]
+mod tests;
 
 pub use adapter::FaultyAdapter;
 pub use crash::{CrashPoint, Operation, When};

@@ -5,6 +5,10 @@
 //! private memory broker and a clock that skips whatever nobody works in: a test publishes, waits
 //! for [`idle`](TestApp::idle), and asks what happened.
 //!
+//! Virtual time passes whenever no task can run. So a handler that waits for something outside the
+//! process, a database, say, may find its timeout over before the answer: give it a double, or wait
+//! in `spawn_blocking`, which holds time.
+//!
 //! ```
 //! use polymq_core::config::Config;
 //! use polymq_core::{Context, HandlerError, Message, Service};

@@ -104,6 +104,7 @@ impl Shared {
             }
         }
         self.hand.remove(done.into_iter().map(|f| f.job));
+        self.show_in_hand();
         self.metrics.handled.increment(handled);
         add(&self.counters.handled, handled);
         add(&self.counters.outputs, outputs);

@@ -69,7 +69,7 @@ async fn expect(
 }
 
 async fn depth(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     let (admin, q) = (broker.admin(), channel("q")?);
@@ -96,7 +96,7 @@ async fn depth(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn browse(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     let messages = texts("m", 25);
@@ -125,7 +125,7 @@ async fn browse(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn browse_remove(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;
@@ -149,7 +149,7 @@ async fn browse_remove(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn purge(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &Ledger::default(), "q", texts("purged", 20)).await?;
@@ -164,7 +164,7 @@ async fn purge(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn ping(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     broker.admin().ping().await?;
     broker.close(soon()).await?;

@@ -44,7 +44,7 @@ fn output(to: &str, id: &str) -> Result<Send> {
 }
 
 async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("in")?, queue("out")?]).await?;
     let (inputs, outputs) = (Ledger::default(), Arc::new(Ledger::default()));
     publish(&*broker, &inputs, "in", texts("m", 20)).await?;
@@ -52,11 +52,11 @@ async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
     let got = receive(&*consumer, 20).await?;
     note(&inputs, &got);
     let mut units = Vec::new();
-    for n in 0..20 {
+    for (n, delivery) in got.iter().enumerate() {
         let ids = [format!("a-{n}"), format!("b-{n}")];
         ids.iter().for_each(|id| outputs.sent(id, None));
         let sends: Result<Vec<_>> = ids.iter().map(|id| output("out", id)).collect();
-        units.push(Unit { token: got[n].token, sends: sends? });
+        units.push(Unit { token: delivery.token, sends: sends? });
     }
     for (n, committed) in consumer.commit(units, soon()).await.into_iter().enumerate() {
         committed?;
@@ -74,7 +74,7 @@ async fn atomic_commit(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn atomic_abort(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("in")?, queue("out")?]).await?;
     let (inputs, outputs) = (Ledger::default(), Arc::new(Ledger::default()));
     publish(&*broker, &inputs, "in", texts("m", 3)).await?;
@@ -120,7 +120,7 @@ async fn outputs(fixture: &dyn Fixture) -> Result<Tally> {
         ctx.state().received(&text);
         Ok(())
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let ledger = Arc::new(Ledger::default());
     let tables = "[channels.in]\nkind = 'queue'\n[channels.out]\nkind = 'queue'\n\
                   [consumers.relay]\nchannel = 'in'\noutputs = ['out']\n\

@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
 
 async fn continue_after_close(fixture: &dyn Fixture) -> Result<Tally> {
     const PREFETCH: usize = 50;
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     for part in texts("m", 5_000).chunks(500) {
@@ -59,7 +59,7 @@ async fn continue_after_close(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn concurrent_close(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     let consumers = try_join_all((0..10).map(|_| subscribe(&*broker, "q", "q", 10))).await?;
@@ -74,7 +74,7 @@ async fn concurrent_close(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn connection_close(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Ledger::default();
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;

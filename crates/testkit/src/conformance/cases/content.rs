@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// Publishes one message and returns what arrived.
 async fn echo(fixture: &dyn Fixture, message: Message) -> Result<(Message, Tally)> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Ledger::default();
     let message = message.with_id("m-0");
@@ -102,7 +102,7 @@ async fn empty_and_tombstone(fixture: &dyn Fixture) -> Result<Tally> {
 const CONFIG: &str = "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\n";
 
 async fn foreign_message(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     scene.publish_foreign(queue("q")?, Message::new("from elsewhere")).await?;
@@ -122,7 +122,7 @@ async fn foreign_message(fixture: &dyn Fixture) -> Result<Tally> {
 
 async fn trace_context(fixture: &dyn Fixture) -> Result<Tally> {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     let message = Message::new("x").with_id("m").with_header("traceparent", PARENT);

@@ -9,7 +9,9 @@ use polymq_core::{
 
 use crate::Fixture;
 use crate::conformance::case::case;
-use crate::conformance::kit::{Arrivals, Probe, Scene, id_of, read_dead_letters, texts};
+use crate::conformance::kit::{
+    Arrivals, Probe, Scene, id_of, publish, queue, read_dead_letters, receive, subscribe, texts,
+};
 use crate::conformance::{Case, Need};
 use crate::ledger::{Ledger, Tally};
 
@@ -27,6 +29,12 @@ pub(super) const CASES: &[Case] = &[
         "A permanent error is dead-lettered after one attempt; the other messages are handled."
     ),
     case!(
+        "crash-loop",
+        crash_loop,
+        [Need::Has(Capability::DeliveryCount)],
+        "A message that was handed out more than `max_deliveries` times without an end is dead-lettered unhandled."
+    ),
+    case!(
         "dead-letter-undecodable",
         dead_letter_undecodable,
         [],
@@ -35,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn dead_letter_content(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| {
         let cause = std::io::Error::other("disk gone");
         Err(anyhow::Error::from(cause).context("cannot save").into())
@@ -91,7 +99,7 @@ fn time(headers: &Headers, name: &str) -> Result<u64> {
 }
 
 async fn dead_letter_permanent(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|seen| match seen.id.as_str() {
         "m-5" | "m-6" => Err("no address").permanent(),
         _ => Ok(()),
@@ -111,6 +119,28 @@ async fn dead_letter_permanent(fixture: &dyn Fixture) -> Result<Tally> {
     probe.ledger.arrived(0)
 }
 
+async fn crash_loop(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await?;
+    let broker = scene.broker(vec![queue("q")?]).await?;
+    let (probe, service) = Probe::service(|_| Ok(()));
+    publish(&*broker, &probe.ledger, "q", texts("m", 1)).await?;
+    for _ in 0..3 {
+        let crashing = subscribe(&*broker, "q", "q", 1).await?;
+        receive(&*crashing, 1).await?;
+    }
+    let tables =
+        "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\nmax_deliveries = 3\n";
+    let running = scene.start(tables, service).await?;
+    let letter = read_dead_letters(&running, "q-dead", 1).await?.remove(0);
+    let reason = letter.headers().get_str(hop::DEAD_LETTER_REASON);
+    ensure!(reason == Some("crash-loop"), "dead-lettered as {reason:?}");
+    ensure!(probe.attempts() == 0, "it was handled once more");
+    probe.ledger.received(&id_of(&letter));
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    probe.ledger.arrived(0)
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Order {
     number: u32,
@@ -125,7 +155,7 @@ async fn dead_letter_undecodable(fixture: &dyn Fixture) -> Result<Tally> {
         Err(format!("order {} was made up", order.number).into())
     }
     const BROKEN: &[u8] = b"{\xff not json";
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let tables = "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\n";
     let service = Service::new(()).on("handler", handle);
     let running = scene.start(tables, service).await?;

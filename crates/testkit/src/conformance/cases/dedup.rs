@@ -35,7 +35,7 @@ dedup = { store = 'memory', window = '10m' }
 ";
 
 async fn dedup(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     for _ in 0..3 {
@@ -52,7 +52,7 @@ async fn dedup(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn dedup_replay(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     probe.publish(&running, "q", texts("m", 1)).await?;

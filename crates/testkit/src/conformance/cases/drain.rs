@@ -59,7 +59,7 @@ async fn drain(fixture: &dyn Fixture) -> Result<Tally> {
         gate.probe.ledger.received(ctx.id().as_str());
         Ok(())
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, rest) = Probe::service(|_| Ok(()));
     let begun = AtomicUsize::new(0);
     let gate = Arc::new(Gate { open: Semaphore::new(10), begun, probe: Arc::clone(&probe) });
@@ -99,7 +99,7 @@ async fn context_end(fixture: &dyn Fixture) -> Result<Tally> {
         begun.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, rest) = Probe::service(|_| Ok(()));
     let (begun, ended) = State::default();
     let service = Service::new((Arc::clone(&begun), Arc::clone(&ended))).on("handler", handle);
@@ -116,7 +116,7 @@ async fn context_end(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn app_pause(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     running.pause("handler")?;

@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// One message that is past its time, and one that is not.
 async fn mixed(fixture: &dyn Fixture, policy: &str) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let tables = format!(
         "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\nexpired = '{policy}'\n"
@@ -73,7 +73,7 @@ async fn expired_dead_lettered(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn at_most_once(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|seen| match seen.id.as_str() {
         "m-3" => Err("never again".into()),
         _ => Ok(()),

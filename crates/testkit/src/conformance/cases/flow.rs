@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn publish_subscribe(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Ledger::default();
     let messages: Vec<_> = texts("m", 100)
@@ -68,7 +68,7 @@ async fn publish_subscribe(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn concurrent_subscribe(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     let consumers = try_join_all((0..50).map(|_| subscribe(&*broker, "q", "q", 20))).await?;
@@ -91,7 +91,7 @@ async fn concurrent_subscribe(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn many_channels(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let names: Vec<String> = (0..20).map(|n| format!("q{n}")).collect();
     let channels: Result<Vec<_>> = names.iter().map(|name| queue(name)).collect();
     let broker = scene.broker(channels?).await?;

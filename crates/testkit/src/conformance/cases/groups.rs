@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn consumer_groups(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![topic("t", &["a", "b"])?]).await?;
     let (a, b) = (Arc::new(Ledger::default()), Arc::new(Ledger::default()));
     let mut readers = Vec::new();
@@ -62,7 +62,7 @@ async fn consumer_groups(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn channel_isolation(fixture: &dyn Fixture) -> Result<Tally> {
-    let (here, there) = (Scene::new(fixture).await, Scene::new(fixture).await);
+    let (here, there) = (Scene::new(fixture).await?, Scene::new(fixture).await?);
     let broker = here.broker(vec![queue("q")?, queue("other")?]).await?;
     let elsewhere = there.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
@@ -80,7 +80,7 @@ async fn channel_isolation(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn topic_without_groups(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![topic("t", &[])?]).await?;
     let ledger = Ledger::default();
     for outcome in publish(&*broker, &ledger, "t", texts("m", 10)).await? {

@@ -60,7 +60,7 @@ async fn lease_extended(fixture: &dyn Fixture) -> Result<Tally> {
         sleep(slow.lease.get().copied().unwrap_or_default() * 3).await;
         Ok(())
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let slow = Arc::<Slow>::default();
     let service = Service::new(Arc::clone(&slow)).on("handler", handle);
     let tables = "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\n\
@@ -79,7 +79,7 @@ async fn lease_extended(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn lease_renewed(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let lease = lease_of(&*broker)?;
     let ledger = Ledger::default();
@@ -107,7 +107,7 @@ async fn lease_renewed(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn lease_lost(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Ledger::default();
     publish(&*broker, &ledger, "q", texts("m", 1)).await?;
@@ -127,7 +127,7 @@ async fn lease_lost(fixture: &dyn Fixture) -> Result<Tally> {
 
 async fn consumer_crash(fixture: &dyn Fixture) -> Result<Tally> {
     const PREFETCH: usize = 10;
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 30)).await?;

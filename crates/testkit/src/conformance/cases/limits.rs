@@ -41,7 +41,7 @@ const RESERVE: usize = 16 << 10;
 const CONFIG: &str = "[channels.q]\nkind = 'queue'\n[consumers.handler]\nchannel = 'q'\n";
 
 async fn oversize_publish(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     let limit = limit_of(&**running.broker_of("q")?)?;
@@ -59,7 +59,7 @@ async fn oversize_publish(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn foreign_at_limit(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (_, service) = Probe::service(|_| Err("no".into()));
     let tables = format!("{CONFIG}retry = {{ immediate = 0, delayed = 0 }}\n");
     let running = scene.start(&tables, service).await?;
@@ -93,7 +93,7 @@ fn as_large_as_possible(broker: &dyn Broker) -> Result<Message> {
 }
 
 async fn full_channel(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let mut spec: ChannelSpec = queue("q")?;
     spec.max_bytes = Some(64 << 10);
     let broker = scene.broker(vec![spec]).await?;

@@ -10,6 +10,7 @@ mod drain;
 mod expiry;
 mod flow;
 mod groups;
+mod handlers;
 mod leases;
 mod limits;
 mod order;
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         close::CASES,
         drain::CASES,
         retry::CASES,
+        handlers::CASES,
         schedule::CASES,
         expiry::CASES,
         dead_letters::CASES,

@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 use crate::Fixture;
 use crate::conformance::case::case;
 use crate::conformance::kit::{
-    Arrivals, PATIENCE, Probe, Readers, Scene, id_of, keyed, ordered_queue, publish, soon,
-    subscribe, until,
+    Arrivals, PATIENCE, Probe, Readers, Scene, id_of, keyed, note, ordered_queue, publish, receive,
+    settle, soon, subscribe, until,
 };
 use crate::conformance::{Case, Need};
 use crate::ledger::{Ledger, Tally};
@@ -42,10 +42,22 @@ pub(super) const CASES: &[Case] = &[
         "Messages that are released come again before later ones of their key."
     ),
     case!(
+        "order-across-crash",
+        order_across_crash,
+        [ORDER],
+        "What a consumer that vanished had in hand comes again before later messages of its keys."
+    ),
+    case!(
         "order-across-retry",
         order_across_retry,
         [ORDER],
         "A message that is retried holds up its key and only its key."
+    ),
+    case!(
+        "order-across-drain",
+        order_across_drain,
+        [ORDER],
+        "A drain while a key waits for a retry gives it back; the next app handles it in order."
     ),
     case!(
         "order-of-publishing",
@@ -56,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn in_order(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![ordered_queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     let consumers = try_join_all((0..10).map(|_| subscribe(&*broker, "q", "q", 32))).await?;
@@ -102,7 +114,7 @@ async fn one_at_a_time(fixture: &dyn Fixture) -> Result<Tally> {
         count(|n| n - 1);
         Ok(())
     }
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let keys = Arc::<Keys>::default();
     let service = Service::new(Arc::clone(&keys)).on("handler", handle);
     let running = scene.start(CONFIG, service).await?;
@@ -124,7 +136,7 @@ async fn one_at_a_time(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn order_across_release(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![ordered_queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     for part in keyed("m", 160, 8).chunks(8) {
@@ -162,8 +174,31 @@ async fn release_some(consumer: Arc<dyn Consumer>, ledger: Arc<Ledger>) -> Resul
     }
 }
 
+async fn order_across_crash(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await?;
+    let broker = scene.broker(vec![ordered_queue("q")?]).await?;
+    let ledger = Ledger::default();
+    for part in keyed("m", 60, 4).chunks(4) {
+        publish(&*broker, &ledger, "q", part.to_vec()).await?;
+    }
+    for _ in 0..3 {
+        let vanishing = subscribe(&*broker, "q", "q", 20).await?;
+        let in_hand = receive(&*vanishing, 4).await?;
+        // One of them is settled before the end, whichever keys the others have.
+        settle(&*vanishing, &in_hand[..1], Settlement::Ack).await?;
+        note(&ledger, &in_hand[..1]);
+    }
+    let heir = subscribe(&*broker, "q", "q", 60).await?;
+    while ledger.distinct() < 60 {
+        let batch = receive(&*heir, 1).await?;
+        note(&ledger, &batch);
+        settle(&*heir, &batch, Settlement::Ack).await?;
+    }
+    ledger.in_order(0)
+}
+
 async fn order_across_retry(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|seen| match (seen.id.as_str(), seen.attempt) {
         ("m-0", 1) => Err("not yet".into()),
         _ => Ok(()),
@@ -184,8 +219,31 @@ async fn order_across_retry(fixture: &dyn Fixture) -> Result<Tally> {
     probe.ledger.in_order(0)
 }
 
+async fn order_across_drain(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await?;
+    let (failing, first) = Probe::service(|seen| match seen.id.as_str() {
+        "m-0" => Err("not here".into()),
+        _ => Ok(()),
+    });
+    let running = scene.start(&CONFIG.replace("500ms", "60s"), first).await?;
+    failing.publish(&running, "q", keyed("m", 40, 2)).await?;
+    until("the other key was handled", || failing.ledger.distinct() == 20).await?;
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    let (rest, second) = Probe::service(|_| Ok(()));
+    for n in (0..40).step_by(2) {
+        rest.ledger.sent(&format!("m-{n}"), Some(b"k0"));
+        rest.ledger.confirmed(&format!("m-{n}"));
+    }
+    let running = scene.start(&CONFIG.replace("500ms", "60s"), second).await?;
+    rest.handled(20).await?;
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    rest.ledger.in_order(0)
+}
+
 async fn order_of_publishing(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
     let mut messages = keyed("m", 300, 4).into_iter();

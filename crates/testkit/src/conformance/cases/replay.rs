@@ -66,7 +66,7 @@ fn history(group: &str, start: StartPosition) -> Result<ChannelSpec> {
 }
 
 async fn late_subscriber(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![history("early", StartPosition::Latest)?]).await?;
     let ledger = Ledger::default();
     publish(&*broker, &ledger, "t", texts("m", 50)).await?;
@@ -83,7 +83,7 @@ async fn late_subscriber(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn latest_subscriber(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![topic("t", &["early"])?]).await?;
     publish(&*broker, &Ledger::default(), "t", texts("before", 20)).await?;
     let broker = scene.broker(vec![topic("t", &["late"])?]).await?;
@@ -136,21 +136,21 @@ fn ids(prefix: &str, from: usize) -> Vec<String> {
 }
 
 async fn seek_earliest(fixture: &dyn Fixture) -> Result<Tally> {
-    let (scene, ledger) = (Scene::new(fixture).await, Ledger::default());
+    let (scene, ledger) = (Scene::new(fixture).await?, Ledger::default());
     let (broker, ..) = handled(&scene, &ledger).await?;
     moved(&*broker, StartPosition::Earliest, &[ids("a", 0), ids("b", 0)].concat()).await?;
     ledger.arrived(0)
 }
 
 async fn seek_timestamp(fixture: &dyn Fixture) -> Result<Tally> {
-    let (scene, ledger) = (Scene::new(fixture).await, Ledger::default());
+    let (scene, ledger) = (Scene::new(fixture).await?, Ledger::default());
     let (broker, between, _) = handled(&scene, &ledger).await?;
     moved(&*broker, StartPosition::Timestamp(between), &ids("b", 0)).await?;
     ledger.arrived(0)
 }
 
 async fn seek_position(fixture: &dyn Fixture) -> Result<Tally> {
-    let (scene, ledger) = (Scene::new(fixture).await, Ledger::default());
+    let (scene, ledger) = (Scene::new(fixture).await?, Ledger::default());
     let (broker, _, outcomes) = handled(&scene, &ledger).await?;
     let position = match &outcomes[15] {
         Outcome::Confirmed(confirmation) => confirmation.position.context("no position")?,

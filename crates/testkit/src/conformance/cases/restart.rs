@@ -26,7 +26,7 @@ const CONSUMERS: usize = 10;
 const PREFETCH: usize = 50;
 
 async fn reconnect(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let running = scene.start("[channels.q]\nkind = 'queue'\n", Service::new(())).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());

@@ -56,7 +56,7 @@ async fn stale_kind(consumer: &dyn Consumer, token: Token, how: Settlement) -> O
 }
 
 async fn stale_token(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 3)).await?;
@@ -82,7 +82,7 @@ async fn stale_token(fixture: &dyn Fixture) -> Result<Tally> {
 
 async fn prefetch_held(fixture: &dyn Fixture) -> Result<Tally> {
     const PREFETCH: usize = 10;
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 100)).await?;
@@ -103,7 +103,7 @@ async fn prefetch_held(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn pause_resume(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;
@@ -122,7 +122,7 @@ async fn pause_resume(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn recv_cancelled(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Ledger::default();
     let consumer = subscribe(&*broker, "q", "q", 100).await?;
@@ -152,7 +152,7 @@ async fn recv_cancelled(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn continue_after_errors(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 50)).await?;

@@ -41,7 +41,7 @@ fn present(plan: &Plan) -> bool {
 }
 
 async fn apply_twice(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let channels = || Ok::<_, anyhow::Error>(vec![queue("q")?, topic("t", &["a", "b"])?]);
     let broker = scene.connect(channels()?).await?;
     let before = broker.admin().plan().await?;
@@ -60,7 +60,7 @@ async fn apply_twice(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn topology_mismatch(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;
@@ -77,7 +77,7 @@ async fn topology_mismatch(fixture: &dyn Fixture) -> Result<Tally> {
 }
 
 async fn subscribe_missing(fixture: &dyn Fixture) -> Result<Tally> {
-    let scene = Scene::new(fixture).await;
+    let scene = Scene::new(fixture).await?;
     let broker = scene.connect(vec![queue("absent")?]).await?;
     let Err(error) = subscribe(&*broker, "absent", "absent", 1).await else {
         anyhow::bail!("it subscribed to nothing");

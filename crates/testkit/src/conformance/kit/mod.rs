@@ -10,4 +10,4 @@ pub(super) use scene::{Scene, channel, group, ordered_queue, queue, topic};
 pub(super) use traffic::{
     Arrivals, Readers, id_of, keyed, note, publish, publish_one, receive, settle, subscribe, texts,
 };
-pub(super) use wait::{PATIENCE, QUIET, soon, until};
+pub(super) use wait::{PATIENCE, QUIET, RESOLUTION, soon, until};

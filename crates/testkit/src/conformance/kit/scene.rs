@@ -14,8 +14,8 @@ pub(in crate::conformance) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(in crate::conformance) async fn new(fixture: &'a dyn Fixture) -> Self {
-        Self { fixture, namespace: fixture.namespace().await }
+    pub(in crate::conformance) async fn new(fixture: &'a dyn Fixture) -> Result<Self> {
+        Ok(Self { fixture, namespace: fixture.namespace().await.context("namespace")? })
     }
 
     pub(in crate::conformance) fn topology(&self, channels: Vec<ChannelSpec>) -> Topology {

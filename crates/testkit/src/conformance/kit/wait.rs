@@ -9,6 +9,9 @@ pub(in crate::conformance) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to watch for something that must not happen, beyond the moment at which it would.
 pub(in crate::conformance) const QUIET: Duration = Duration::from_millis(300);
 
+/// By how much a wait may seem to end early: stamps are whole milliseconds.
+pub(in crate::conformance) const RESOLUTION: Duration = Duration::from_millis(1);
+
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(5);
 

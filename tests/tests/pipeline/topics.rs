@@ -93,7 +93,10 @@ async fn a_group_is_durable_and_gets_what_was_published_after_its_topology_was_a
     until_handled(&running, "good", 2).await;
     until_handled(&running, "late", 1).await;
     let of = |consumer: &str| -> Vec<u32> {
-        seen.all().iter().filter(|(c, ..)| c == consumer).map(|(_, n, _)| *n).collect()
+        let mut of: Vec<u32> =
+            seen.all().iter().filter(|(c, ..)| c == consumer).map(|(_, n, _)| *n).collect();
+        of.sort_unstable();
+        of
     };
     assert_eq!(of("good"), [1, 2]);
     assert_eq!(of("late"), [2]);

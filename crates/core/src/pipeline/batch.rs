@@ -44,6 +44,10 @@ impl BatchWorker {
                 Some(gathered) => self.call(gathered).await,
                 None => return,
             }
+            // What is tried again at once is for whoever gathers now.
+            if shared.hand.wake_another() {
+                tokio::task::yield_now().await;
+            }
             shared.wake_finishing().await;
         }
     }

@@ -14,8 +14,18 @@ use crate::model::Timestamp;
 /// that cross processes (due, expiry), by at most the skew. Both sides follow tokio's paused time
 /// in tests, through [`VirtualClock`].
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The wall clock.
-    fn now(&self) -> Timestamp;
+    /// The wall clock, as time since the Unix epoch.
+    fn since_epoch(&self) -> Duration;
+
+    /// The wall clock as a stamp: the last whole millisecond.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(u64::try_from(self.since_epoch().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// When a wait that begins now is over, rounded up, so that it is never early.
+    fn after(&self, wait: Duration) -> Timestamp {
+        Timestamp::from_millis(0) + self.since_epoch().saturating_add(wait)
+    }
 
     /// The monotonic clock.
     fn instant(&self) -> Instant {
@@ -38,9 +48,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    fn since_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
@@ -83,8 +92,8 @@ impl Default for VirtualClock {
 }
 
 impl Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        self.start + self.origin.elapsed()
+    fn since_epoch(&self) -> Duration {
+        Duration::from_millis(self.start.as_millis()) + self.origin.elapsed()
     }
 }
 

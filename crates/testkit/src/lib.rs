@@ -1,7 +1,19 @@
 //! Tests for polymq services and adapters.
+//!
+//! - [`start`] runs a service in the test's process, on a private broker, in virtual time: see
+//!   [`harness`].
+//! - [`conformance`] is what every adapter must pass, over a [`Fixture`], in one call.
+//! - [`faults`] makes brokers and stores fail, and processes crash, where a test says so.
+//! - [`ledger`] counts every id.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::panic, reason = "a test that finds something wrong panics")]
 
 pub mod conformance;
+pub mod faults;
 mod fixture;
+pub mod harness;
 pub mod ledger;
 
 pub use fixture::{Fixture, Lifecycle, MemoryFixture};
+pub use harness::{TestApp, TestBroker, memory, start, start_on};

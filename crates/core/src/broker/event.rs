@@ -104,6 +104,15 @@ impl EventSender {
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Events {
+    /// An event that is there already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(_) => None,
+        }
+    }
+
     /// The next event; `None` when the source has gone. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
         match self.0.recv().await {

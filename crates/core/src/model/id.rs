@@ -7,8 +7,9 @@ use super::Timestamp;
 
 /// What identifies a message across hops, brokers and redeliveries.
 ///
-/// Any non-empty text is an id. Generated ids are 22 base-62 digits: 48 bits of time and 80 random
-/// bits, the layout of a ULID, so that they sort by time and need no allocation.
+/// Any non-empty text is an id. Generated ids are 22 digits of base 64: 48 bits of time and 80 random
+/// bits, the layout of a ULID, so that they sort by time and need no allocation. The digits are
+/// `0`–`9`, letters, `_` and `~`; the first one is always `0`–`3`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(SmolStr);
 
@@ -24,7 +25,7 @@ impl MessageId {
     #[must_use]
     pub fn generate(now: Timestamp) -> Self {
         let random: u128 = rand::random::<u128>() >> 48;
-        Self(base62((u128::from(now.as_millis()) << 80) | random))
+        Self(digits((u128::from(now.as_millis()) << 80) | random))
     }
 
     /// The id that the same `parts` always give: the first 128 bits of the SHA-256 of the parts,
@@ -39,7 +40,7 @@ impl MessageId {
         let digest: [u8; 32] = hash.finalize().into();
         let mut first = [0; 16];
         first.copy_from_slice(&digest[..16]);
-        Self(base62(u128::from_be_bytes(first)))
+        Self(digits(u128::from_be_bytes(first)))
     }
 
     /// The id as text.
@@ -49,22 +50,14 @@ impl MessageId {
     }
 }
 
-/// 22 digits, most significant first: 62^22 > 2^128.
-fn base62(value: u128) -> SmolStr {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const CHUNK: u128 = 62u128.pow(10);
-    let mut out = [b'0'; 22];
+/// 22 digits of six bits, most significant first, from an alphabet in the order of ASCII.
+fn digits(value: u128) -> SmolStr {
+    const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
+    let mut out = [0; 22];
     let mut rest = value;
-    let mut end = out.len();
-    while end > 0 {
-        // Ten digits fit a u64: two slow divisions instead of twenty-two.
-        let (mut chunk, width) = ((rest % CHUNK) as u64, end.min(10));
-        rest /= CHUNK;
-        for digit in out[end - width..end].iter_mut().rev() {
-            *digit = DIGITS[(chunk % 62) as usize];
-            chunk /= 62;
-        }
-        end -= width;
+    for digit in out.iter_mut().rev() {
+        *digit = DIGITS[(rest & 63) as usize];
+        rest >>= 6;
     }
     SmolStr::new(std::str::from_utf8(&out).unwrap_or_default())
 }
@@ -104,13 +97,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base62_is_fixed_width_and_ordered() {
-        assert_eq!(base62(0), "0".repeat(22));
-        assert_eq!(base62(61).as_str(), "000000000000000000000z");
-        assert_eq!(base62(62).as_str(), "0000000000000000000010");
-        assert_eq!(base62(62u128.pow(10)).as_str(), "0000000000010000000000");
-        assert_eq!(base62(u128::MAX).as_str(), "7n42DGM5Tflk9n8mt7Fhc7");
-        assert!(base62(u128::MAX - 1) < base62(u128::MAX));
+    fn digits_are_fixed_in_width_and_in_order() {
+        assert_eq!(digits(0), "0".repeat(22));
+        assert_eq!(digits(63), format!("{}~", "0".repeat(21)));
+        assert_eq!(digits(64), format!("{}10", "0".repeat(20)));
+        assert_eq!(digits(u128::MAX), format!("3{}", "~".repeat(21)));
+        assert!(digits(u128::MAX - 1) < digits(u128::MAX));
     }
 
     #[test]

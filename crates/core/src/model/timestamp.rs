@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment of wall time: whole milliseconds since the Unix epoch, the resolution of the wire.
 ///
-/// Prints and parses as RFC 3339, and counts in whole milliseconds; adding a duration rounds *up*,
+/// Prints, parses and serialises as RFC 3339, and counts in whole milliseconds; adding a duration rounds *up*,
 /// so that a wait computed from it is never early.
 ///
 /// ```
@@ -87,6 +87,13 @@ impl FromStr for Timestamp {
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

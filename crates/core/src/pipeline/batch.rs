@@ -8,10 +8,10 @@ use tracing::Instrument;
 use super::dispatch::{Handlers, Table};
 use super::hand::Job;
 use super::shared::Shared;
-use super::stages::{Stage, Ticket, id_of};
+use super::stages::Stage;
 use super::worker::{Unreadable, guard_decode, into_result};
 use crate::config::AckMode;
-use crate::service::{Attempt, BatchEndpoint, Gathering, HandlerError};
+use crate::service::{BatchEndpoint, Gathering, HandlerError};
 
 /// Runs batch handlers. Workers take turns at gathering, so that batches are as full as they can be.
 pub(super) struct BatchWorker {
@@ -22,7 +22,8 @@ pub(super) struct BatchWorker {
 /// A batch on its way to the handler.
 struct Gathered {
     gathering: Box<dyn Gathering>,
-    items: Vec<(Job, Arc<Attempt>, Ticket)>,
+    /// Each with whether it is the breaker's probe.
+    items: Vec<(Job, bool)>,
 }
 
 impl BatchWorker {
@@ -81,31 +82,30 @@ impl BatchWorker {
         gathered: &mut Option<Gathered>,
     ) {
         let shared = &self.shared;
-        let id = id_of(&job.delivery, shared.config.channel.as_str(), shared.clock.now());
-        if let Some((reason, error)) = shared.refuse(&job.delivery) {
-            return shared.finish(shared.dead_lettered(job, &id, reason, error));
+        if let Some((reason, error)) = shared.refuse(&job.attempt.delivery) {
+            return shared.finish(shared.dead_lettered(job, reason, error));
         }
-        let scope = Arc::clone(&shared.scope);
-        let attempt = Arc::new(Attempt::new(scope, job.delivery.clone(), id, job.number));
-        let Some(endpoint) = table.find(job.delivery.message.message_type()) else {
-            return shared.unreadable(job, &attempt.id, Unreadable::UnknownType);
+        let Some(endpoint) = table.find(job.attempt.delivery.message.message_type()) else {
+            return shared.unreadable(job, Unreadable::UnknownType);
         };
         let batch = gathered
             .get_or_insert_with(|| Gathered { gathering: endpoint.gather(), items: Vec::new() });
-        if let Err(error) = guard_decode(|| batch.gathering.push(&attempt)) {
-            return shared.unreadable(job, &attempt.id, Unreadable::Malformed(error));
+        if let Err(error) = guard_decode(|| batch.gathering.push(&job.attempt)) {
+            return shared.unreadable(job, Unreadable::Malformed(error));
         }
-        match shared.admit(&job, &attempt).await {
+        match shared.admit(&job).await {
             Stage::Handle(ticket) => {
+                let job = Job { held: ticket.held, ..job };
                 if shared.config.ack == AckMode::Before && !shared.ack_before(job.key).await {
                     batch.gathering.pop();
-                    return shared.finish(shared.released(Job { held: ticket.held, ..job }));
+                    return shared.finish(shared.released(job));
                 }
-                batch.items.push((job, attempt, ticket));
+                job.attempt.open();
+                batch.items.push((job, ticket.probe));
             }
             other => {
                 batch.gathering.pop();
-                shared.stopped(job, &attempt.id, other);
+                shared.stopped(job, other);
             }
         }
     }
@@ -138,19 +138,13 @@ impl BatchWorker {
                 Err(HandlerError::new(format!("the handler gave {n} answers for {count} messages")))
             }
         });
-        match answers {
-            Ok(answers) => {
-                for ((job, attempt, ticket), answer) in items.into_iter().zip(answers) {
-                    let outputs = attempt.close();
-                    shared.ended(job, &attempt, ticket, answer, outputs);
-                }
-            }
-            Err(error) => {
-                for (job, attempt, ticket) in items {
-                    attempt.close();
-                    shared.ended(job, &attempt, ticket, Err(error.clone()), Vec::new());
-                }
-            }
+        let mut answers = match answers {
+            Ok(answers) => answers.into_iter(),
+            Err(error) => vec![Err(error); count].into_iter(),
+        };
+        for (job, probe) in items {
+            let outputs = job.attempt.close();
+            shared.ended(job, probe, answers.next().unwrap_or(Ok(())), outputs);
         }
     }
 }

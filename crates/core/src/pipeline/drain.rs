@@ -89,6 +89,7 @@ impl Pipeline {
             held.extend(left.held);
             tokens.extend(left.token);
         }
+        shared.show_in_hand();
         let closing = deadline.max(shared.clock.instant() + CANCEL_GRACE);
         let released = async {
             shared.release_claims(held).await;

@@ -1,6 +1,9 @@
 //! From what happened to what is to be done: the one decision per attempt.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::dead_letter::{DeadLetterReason, Epitaph, MAX_ERROR_BYTES, dead_letter};
 use super::decide::{Decision, Failed, decide};
@@ -10,95 +13,70 @@ use super::hop_headers::{MAX_LAST_ERROR_BYTES, NextAttempt, retry_copy};
 use super::shared::Shared;
 use super::stages::Skip;
 use crate::broker::Settlement;
-use crate::config::{AckMode, RetryPolicy};
-use crate::dedup::{HandOver, Held};
-use crate::model::{MessageId, Timestamp};
-use crate::service::{DeadLettered, HandlerError, Output, Retried};
+use crate::config::AckMode;
+use crate::dedup::HandOver;
+use crate::model::Timestamp;
+use crate::service::{Attempt, CLASS_OUTPUT, DeadLettered, HandlerError, Output, Retried};
 
 /// What follows an attempt.
 #[allow(clippy::large_enum_variant, reason = "taken apart at once")]
 pub(super) enum Next {
     /// Another attempt in this process, holding the delivery: at once, or then.
-    Again(Job, Option<tokio::time::Instant>, Retried),
+    Again(Job, Option<Instant>, Retried),
     /// The end of it here.
     Finish(Finished),
 }
 
 impl Shared {
-    pub(super) fn handled(&self, job: Job, held: Option<Held>, outputs: Vec<Output>) -> Finished {
-        if outputs.is_empty() {
-            return Finished {
-                key: job.key,
-                settlement: Settlement::Ack,
-                sends: Vec::new(),
-                end: held.map_or(ClaimEnd::None, ClaimEnd::Commit),
-                notice: Notice::Handled { outputs: 0 },
-                fallback: None,
-            };
-        }
+    pub(super) fn handled(&self, job: Job, outputs: Vec<Output>) -> Finished {
+        let outgoing = |o: Output| Outgoing { pump: Arc::clone(&o.route.pump), send: o.send };
         Finished {
-            key: job.key,
             settlement: Settlement::Ack,
             notice: Notice::Handled { outputs: outputs.len() as u64 },
-            sends: outputs
-                .into_iter()
-                .map(|o| Outgoing { pump: Arc::clone(&o.route.pump), send: o.send })
-                .collect(),
-            end: held.map_or(ClaimEnd::None, ClaimEnd::Commit),
-            fallback: Some(Box::new(job)),
+            sends: outputs.into_iter().map(outgoing).collect(),
+            end: job.held.clone().map_or(ClaimEnd::None, ClaimEnd::Commit),
+            job,
         }
     }
 
-    pub(super) fn skipped(&self, job: &Job, skip: Skip, held: Option<Held>) -> Finished {
-        Finished {
-            key: job.key,
-            settlement: Settlement::Ack,
-            sends: Vec::new(),
-            // An expired message has had its end; the others hold no claim.
-            end: held.map_or(ClaimEnd::None, ClaimEnd::Release),
-            notice: Notice::Skipped(skip),
-            fallback: None,
-        }
+    pub(super) fn skipped(&self, job: Job, skip: Skip) -> Finished {
+        self.unsent(job, Settlement::Ack, Notice::Skipped(skip))
     }
 
     pub(super) fn released(&self, job: Job) -> Finished {
+        self.unsent(job, Settlement::Release, Notice::Released)
+    }
+
+    fn unsent(&self, job: Job, settlement: Settlement, notice: Notice) -> Finished {
         Finished {
-            key: job.key,
-            settlement: Settlement::Release,
+            settlement,
+            notice,
             sends: Vec::new(),
-            end: job.held.map_or(ClaimEnd::None, ClaimEnd::Release),
-            notice: Notice::Released,
-            fallback: None,
+            end: job.held.clone().map_or(ClaimEnd::None, ClaimEnd::Release),
+            job,
         }
     }
 
-    pub(super) fn rescheduled(&self, job: &Job, due: Timestamp) -> Finished {
+    pub(super) fn rescheduled(&self, job: Job, due: Timestamp) -> Finished {
         let (channel, group) = (&self.config.channel, &self.config.group);
         let fits = |m: &_| self.hop_fits(m);
-        let send = retry_copy(&job.delivery, channel, group, due, None, fits);
+        let send = retry_copy(&job.attempt.delivery, channel, group, due, None, fits);
         Finished {
-            key: job.key,
             settlement: Settlement::Ack,
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.pump), send }],
             end: ClaimEnd::None,
             notice: Notice::Rescheduled,
-            fallback: None,
+            job,
         }
     }
 
     /// A failed attempt.
-    pub(super) fn failed(
-        &self,
-        mut job: Job,
-        id: &MessageId,
-        held: Option<Held>,
-        error: &HandlerError,
-    ) -> Next {
+    pub(super) fn failed(&self, mut job: Job, error: &HandlerError) -> Next {
         let now = self.clock.now();
-        let first_failure = *job.first_failure.get_or_insert(now);
-        job.held = held;
+        let attempt = Arc::make_mut(&mut job.attempt);
+        let first_failure = *attempt.first_failure.get_or_insert(now);
         let decision = match self.config.ack {
-            AckMode::After => self.decide(&job, id, first_failure, now, error),
+            AckMode::After => self.decide(attempt, first_failure, now, error),
             // It is acked already: nothing would redeliver it.
             AckMode::Before => Decision::DeadLetter(if error.is_permanent() {
                 DeadLetterReason::Permanent
@@ -106,73 +84,71 @@ impl Shared {
                 DeadLetterReason::RetriesExhausted
             }),
         };
-        let (wait, number) = match decision {
+        let wait = match decision {
             Decision::DeadLetter(reason) => {
                 let error = error.chain(MAX_ERROR_BYTES);
-                return Next::Finish(self.dead_lettered(job, id, reason, error));
+                return Next::Finish(self.dead_lettered(job, reason, error));
             }
-            Decision::Immediate => (std::time::Duration::ZERO, job.number + 1),
-            Decision::Delayed(wait) => (wait, job.number + 1),
+            Decision::Immediate => Duration::ZERO,
+            Decision::Delayed(wait) => wait,
         };
-        let due = now + wait;
+        let due = self.clock.after(wait);
         let retried = Retried {
             consumer: self.config.name.clone(),
-            id: id.clone(),
-            attempt: job.number,
+            id: attempt.id.clone(),
+            attempt: attempt.number,
             class: error.error_class().to_owned(),
             error: error.chain(MAX_LAST_ERROR_BYTES),
             due,
         };
         tracing::debug!(
             consumer = %self.config.name,
-            messaging.message.id = %id,
-            attempt = job.number,
+            messaging.message.id = %attempt.id,
+            attempt = attempt.number,
             class = error.error_class(),
             %due,
             error = %retried.error,
             "an attempt failed"
         );
+        attempt.number += 1;
+        let number = attempt.number;
         if decision == Decision::Immediate || self.ordered {
-            job.number = number;
             let at = (!wait.is_zero()).then(|| self.clock.instant() + wait);
             return Next::Again(job, at, retried);
         }
         let next = NextAttempt { number, first_failure, error: &retried.error };
         let (channel, group) = (&self.config.channel, &self.config.group);
         let fits = |m: &_| self.hop_fits(m);
-        let send = retry_copy(&job.delivery, channel, group, due, Some(next), fits);
-        let window = self.config.dedup.as_ref().map_or_else(Default::default, |d| d.window);
+        let send = retry_copy(&job.attempt.delivery, channel, group, due, Some(next), fits);
+        let window = self.config.dedup.as_ref().map_or(Duration::ZERO, |d| d.window);
         let hand_over = |held| HandOver { held, attempt: number, retain: wait + window };
         Next::Finish(Finished {
-            key: job.key,
             settlement: Settlement::Ack,
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.pump), send }],
             end: job.held.clone().map_or(ClaimEnd::None, |h| ClaimEnd::HandOver(hand_over(h))),
             notice: Notice::Retried(Box::new(retried)),
-            fallback: None,
+            job,
         })
     }
 
     fn decide(
         &self,
-        job: &Job,
-        id: &MessageId,
+        attempt: &Attempt,
         first_failure: Timestamp,
         now: Timestamp,
         error: &HandlerError,
     ) -> Decision {
-        let policy: &RetryPolicy = &self.config.retry;
         let failed = Failed {
-            id: id.as_str(),
-            attempt: job.number,
+            id: attempt.id.as_str(),
+            attempt: attempt.number,
             permanent: error.is_permanent(),
             class: error.error_class(),
             first_failure,
             now,
         };
-        match decide(policy, failed) {
+        match decide(&self.config.retry, failed) {
             Decision::DeadLetter(DeadLetterReason::Permanent)
-                if error.error_class() == "output" =>
+                if error.error_class() == CLASS_OUTPUT =>
             {
                 Decision::DeadLetter(DeadLetterReason::OutputRejected)
             }
@@ -184,35 +160,34 @@ impl Shared {
     pub(super) fn dead_lettered(
         &self,
         job: Job,
-        id: &MessageId,
         reason: DeadLetterReason,
         error: String,
     ) -> Finished {
+        let attempt = &*job.attempt;
         let epitaph = Epitaph {
             reason,
             error: &error,
-            attempts: job.number,
-            first_failure: job.first_failure,
+            attempts: attempt.number,
+            first_failure: attempt.first_failure,
             now: self.clock.now(),
             channel: &self.config.channel,
             group: &self.config.group,
             broker: &self.info.name,
         };
         let to = &self.hops.dead_letter;
-        let send = dead_letter(&job.delivery, to, epitaph, |m| self.dead_letter_fits(m));
+        let send = dead_letter(&attempt.delivery, to, epitaph, |m| self.dead_letter_fits(m));
         Finished {
-            key: job.key,
             settlement: Settlement::Ack,
             sends: vec![Outgoing { pump: Arc::clone(&self.hops.dead_letter_pump), send }],
-            end: job.held.map_or(ClaimEnd::None, ClaimEnd::Commit),
+            end: job.held.clone().map_or(ClaimEnd::None, ClaimEnd::Commit),
             notice: Notice::DeadLettered(Box::new(DeadLettered {
                 consumer: self.config.name.clone(),
-                id: id.clone(),
-                attempts: job.number,
+                id: attempt.id.clone(),
+                attempts: attempt.number,
                 reason,
                 error,
             })),
-            fallback: None,
+            job,
         }
     }
 }

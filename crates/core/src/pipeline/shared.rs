@@ -13,7 +13,7 @@ use crate::dedup::{DedupStore, Held};
 use crate::model::{ChannelName, Message};
 use crate::observe::metrics::ConsumerMetrics;
 use crate::publish::Pump;
-use crate::service::{Hooks, Identity, Scope};
+use crate::service::{Hooks, Identity};
 
 /// Where hops go: the group's retry inbox, and its dead-letter channel.
 pub(super) struct Hops {
@@ -41,7 +41,6 @@ pub(super) struct Shared {
     pub(super) atomic: bool,
     pub(super) info: BrokerInfo,
     pub(super) consumer: Arc<dyn Consumer>,
-    pub(super) scope: Arc<Scope>,
     pub(super) handlers: Handlers,
     pub(super) hops: Hops,
     pub(super) dedup: Option<Dedup>,
@@ -108,6 +107,11 @@ impl Shared {
                 self.pause(|p| p.by_breaker = false);
             }
         }
+    }
+
+    pub(super) fn show_in_hand(&self) {
+        let counts = self.hand.counts();
+        self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);
     }
 
     pub(super) fn pause(&self, change: impl FnOnce(&mut Pauses)) {

@@ -1,7 +1,6 @@
 //! The stages between a delivery and its handler, in their order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,8 +12,7 @@ use super::hand::Job;
 use super::shared::Shared;
 use crate::config::{ExpiredPolicy, StoreFailure};
 use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
-use crate::model::{Delivery, MessageId, Timestamp, hop};
-use crate::service::Attempt;
+use crate::model::{Delivery, Timestamp, hop};
 
 /// What the stages say.
 #[derive(Debug)]
@@ -83,10 +81,10 @@ impl Shared {
     }
 
     /// The stages after decoding: expired, due, breaker, dedup.
-    pub(super) async fn admit(&self, job: &Job, attempt: &Arc<Attempt>) -> Stage {
-        let now = self.clock.now();
-        let message = &job.delivery.message;
-        if message.expires_at().is_some_and(|at| at <= now) {
+    pub(super) async fn admit(&self, job: &Job) -> Stage {
+        let attempt = &*job.attempt;
+        // The clock is read only for messages that carry a time.
+        if attempt.delivery.message.expires_at().is_some_and(|at| at <= self.clock.now()) {
             return match self.config.expired {
                 ExpiredPolicy::Drop => Stage::Skip(Skip::Expired),
                 ExpiredPolicy::DeadLetter => Stage::DeadLetter(
@@ -96,8 +94,8 @@ impl Shared {
             };
         }
         // A later attempt in this process has had its wait here.
-        let waited = job.number > job.delivery.attempt();
-        if let Some(due) = job.delivery.due().filter(|due| *due > now && !waited) {
+        let waited = attempt.number > attempt.delivery.attempt();
+        if let Some(due) = attempt.delivery.due().filter(|due| !waited && *due > self.clock.now()) {
             return if self.ordered {
                 Stage::Park(self.clock.instant_of(due))
             } else {
@@ -109,7 +107,7 @@ impl Shared {
             Some(Admission::Probe) => true,
             Some(Admission::Hold) => return Stage::Bar,
         };
-        let stage = self.claim(job, attempt, probe).await;
+        let stage = self.claim(job, probe).await;
         if probe && !matches!(stage, Stage::Handle(_)) {
             // The probe never reached the handler: another message is to decide.
             self.record(true, None);
@@ -117,14 +115,15 @@ impl Shared {
         stage
     }
 
-    async fn claim(&self, job: &Job, attempt: &Arc<Attempt>, probe: bool) -> Stage {
+    async fn claim(&self, job: &Job, probe: bool) -> Stage {
         let (Some(dedup), Some(config)) = (&self.dedup, &self.config.dedup) else {
             return Stage::Handle(Ticket { held: None, probe });
         };
         if job.held.is_some() {
             return Stage::Handle(Ticket { held: job.held.clone(), probe });
         }
-        let message = &job.delivery.message;
+        let attempt = &*job.attempt;
+        let message = &attempt.delivery.message;
         let custom = dedup.identity.as_ref().and_then(|identity| {
             // The application's function must not take the worker with it.
             let custom = catch_unwind(AssertUnwindSafe(|| identity(message)));
@@ -140,7 +139,8 @@ impl Shared {
             identity,
             hop::replay(message.headers()),
         );
-        let request = ClaimRequest { key: key.clone(), attempt: job.number, lease: config.lease };
+        let request =
+            ClaimRequest { key: key.clone(), attempt: attempt.number, lease: config.lease };
         let span = tracing::debug_span!(target: "polymq::process", "claim");
         match dedup.claims.claim(request).instrument(span).await {
             Some(Claim::Granted(fence)) => {
@@ -159,21 +159,5 @@ impl Shared {
                 }
             }
         }
-    }
-}
-
-/// The id under which a message is handled: its own, or one made from its position. Without either
-/// it is random, and differs in each delivery.
-pub(super) fn id_of(delivery: &Delivery, channel: &str, now: Timestamp) -> MessageId {
-    if let Some(id) = delivery.message.id() {
-        return id.clone();
-    }
-    match delivery.position {
-        Some(p) => MessageId::derived(&[
-            channel.as_bytes(),
-            &p.partition.to_be_bytes(),
-            &p.offset.to_be_bytes(),
-        ]),
-        None => MessageId::generate(now),
     }
 }

@@ -95,7 +95,6 @@ impl Pipeline {
             atomic: start.atomic,
             info,
             consumer: start.consumer,
-            scope,
             handlers: start.handlers,
             hops: Hops {
                 pump: start.pump,
@@ -106,7 +105,7 @@ impl Pipeline {
             },
             dedup,
             breaker: config.breaker.map(|b| Mutex::new(Breaker::new(b))),
-            hand: Hand::new(start.ordered),
+            hand: Hand::new(start.ordered, scope),
             finishing: Finishing::default(),
             pauses: Mutex::new(Pauses::default()),
             counters: Counters::default(),
@@ -135,7 +134,6 @@ impl Pipeline {
         helpers.spawn(Arc::clone(&shared).run_settlements());
         helpers.spawn(Arc::clone(&shared).run_timers());
         helpers.spawn(Arc::clone(&shared).run_leases());
-        helpers.spawn(Arc::clone(&shared).run_events());
         if let Some(dedup) = &shared.dedup {
             helpers.spawn(Arc::clone(&dedup.claims).run());
         }

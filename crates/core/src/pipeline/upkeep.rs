@@ -1,4 +1,4 @@
-//! What goes on beside the handlers: intake, timers, leases, events.
+//! What goes on beside the handlers: intake and events, timers, leases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,55 +9,84 @@ use super::tally::add;
 use crate::ErrorKind;
 use crate::broker::Event;
 use crate::clock::FAR;
-use crate::model::Origin;
+use crate::model::{Delivery, Origin};
 
 /// How long to wait after `recv` failed: at first and at most.
 const RECV_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 impl Shared {
-    /// Takes deliveries in, until the consumer is closed.
+    /// Takes deliveries in, until the consumer is closed, and follows what happens to it: in one
+    /// task, because a lost lease must be known before the message comes again.
     pub(super) async fn run_intake(self: Arc<Self>) {
+        let mut events = self.consumer.events();
+        let mut listening = true;
         let mut backoff = RECV_BACKOFF.0;
         loop {
-            let deliveries = match self.consumer.recv(self.config.prefetch).await {
-                Ok(deliveries) => deliveries,
+            let received = tokio::select! {
+                biased;
+                event = events.recv(), if listening => {
+                    match event {
+                        Some(event) => self.follow_event(event).await,
+                        None => listening = false,
+                    }
+                    continue;
+                }
+                received = self.consumer.recv(self.config.prefetch) => received,
+            };
+            while let Some(event) = events.try_recv() {
+                self.follow_event(event).await;
+            }
+            match received {
+                Ok(deliveries) => {
+                    backoff = RECV_BACKOFF.0;
+                    self.take_in(deliveries).await;
+                }
                 Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => {
                     tracing::error!(consumer = %self.config.name, %error, "receiving failed; trying again");
                     self.clock.sleep_until(self.clock.instant() + backoff).await;
                     backoff = (backoff * 2).min(RECV_BACKOFF.1);
-                    continue;
                 }
-            };
-            backoff = RECV_BACKOFF.0;
-            let retries =
-                deliveries.iter().filter(|d| d.origin == Origin::RetryInbox).count() as u64;
-            let count = deliveries.len() as u64;
-            let span = tracing::debug_span!(
-                target: "polymq::receive",
-                "receive",
-                messaging.operation.name = "receive",
-                messaging.destination.name = %self.config.channel,
-                messaging.consumer.group.name = %self.config.group,
-                messaging.batch.message_count = count,
-            );
-            self.metrics.consumed.increment(count);
-            add(&self.counters.received, count - retries);
-            add(&self.counters.received_retries, retries);
-            let mut refused = Vec::new();
-            let orphaned = span.in_scope(|| {
-                self.hand.take_in(deliveries, self.clock.instant(), |offered, token| {
-                    if offered == Offered::Refused {
-                        refused.push((token, None));
-                    }
-                })
-            });
-            let counts = self.hand.counts();
-            self.metrics.in_hand.set((counts.waiting + counts.running + counts.settling) as f64);
-            if !refused.is_empty() || !orphaned.is_empty() {
-                self.release_claims(orphaned).await;
-                self.release(refused).await;
             }
+        }
+    }
+
+    async fn take_in(&self, deliveries: Vec<Delivery>) {
+        let retries = deliveries.iter().filter(|d| d.origin == Origin::RetryInbox).count() as u64;
+        let count = deliveries.len() as u64;
+        let span = tracing::debug_span!(
+            target: "polymq::receive",
+            "receive",
+            messaging.operation.name = "receive",
+            messaging.destination.name = %self.config.channel,
+            messaging.consumer.group.name = %self.config.group,
+            messaging.batch.message_count = count,
+        );
+        self.metrics.consumed.increment(count);
+        add(&self.counters.received, count - retries);
+        add(&self.counters.received_retries, retries);
+        let mut refused = Vec::new();
+        let orphaned = span.in_scope(|| {
+            self.hand.take_in(deliveries, self.clock.instant(), |offered, token| {
+                if offered == Offered::Refused {
+                    refused.push((token, None));
+                }
+            })
+        });
+        self.show_in_hand();
+        self.release_claims(orphaned).await;
+        self.release(refused).await;
+    }
+
+    async fn follow_event(&self, event: Event) {
+        match event {
+            Event::LeaseLost { tokens } => self.lose(&tokens).await,
+            Event::Revoked { tokens, partitions, .. } => {
+                tracing::info!(consumer = %self.config.name, ?partitions, "revoked");
+                let dropped = self.hand.revoke(&tokens);
+                self.release(dropped).await;
+            }
+            event => tracing::info!(consumer = %self.config.name, ?event, "consumer event"),
         }
     }
 
@@ -138,21 +167,5 @@ impl Shared {
         }
         let orphaned = self.hand.lose(tokens);
         self.release_claims(orphaned).await;
-    }
-
-    /// Follows what happens to the consumer.
-    pub(super) async fn run_events(self: Arc<Self>) {
-        let mut events = self.consumer.events();
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::LeaseLost { tokens } => self.lose(&tokens).await,
-                Event::Revoked { tokens, partitions, .. } => {
-                    tracing::info!(consumer = %self.config.name, ?partitions, "revoked");
-                    let dropped = self.hand.revoke(&tokens);
-                    self.release(dropped).await;
-                }
-                event => tracing::info!(consumer = %self.config.name, ?event, "consumer event"),
-            }
-        }
     }
 }

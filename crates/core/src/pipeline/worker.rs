@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 use tracing::Instrument;
 
-use super::dead_letter::DeadLetterReason;
-use super::dispatch::Table;
+use super::dead_letter::{DeadLetterReason, MAX_ERROR_BYTES};
+use super::dispatch::{Handlers, Table};
 use super::hand::Job;
 use super::outcome::Next;
 use super::shared::Shared;
-use super::stages::{Skip, Stage, Ticket, claim_poll, id_of};
+use super::stages::{Skip, Stage, Ticket, claim_poll};
 use crate::broker::Settlement;
 use crate::config::{AckMode, UnknownType};
-use crate::model::MessageId;
 use crate::service::{
     Attempt, AttemptFuture, CLASS_PANIC, CLASS_TIMEOUT, Endpoint, HandlerError, Output,
     empty_future,
@@ -24,55 +24,38 @@ use crate::service::{
 pub(super) struct Worker {
     shared: Arc<Shared>,
     place: AttemptFuture,
-    attempt: Option<Arc<Attempt>>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, place: empty_future(), attempt: None }
+        Self { shared, place: empty_future() }
     }
 
     /// Until the hand closes.
     pub(super) async fn run(mut self) {
-        while let Some(job) = self.shared.hand.next().await {
-            self.work(job).await;
+        let shared = Arc::clone(&self.shared);
+        let Handlers::Single(table) = &shared.handlers else { return };
+        while let Some(job) = shared.hand.next().await {
+            self.work(job, table).await;
             // A handler that never waits must not keep its thread from others.
             tokio::task::coop::consume_budget().await;
         }
     }
 
-    async fn work(&mut self, job: Job) {
-        let shared = Arc::clone(&self.shared);
-        let now = shared.clock.now();
-        let id = id_of(&job.delivery, shared.config.channel.as_str(), now);
-        if let Some((reason, error)) = shared.refuse(&job.delivery) {
-            return shared.finish(shared.dead_lettered(job, &id, reason, error));
+    async fn work(&mut self, job: Job, table: &Table<dyn Endpoint>) {
+        let shared = &self.shared;
+        if let Some((reason, error)) = shared.refuse(&job.attempt.delivery) {
+            return shared.finish(shared.dead_lettered(job, reason, error));
         }
-        let super::dispatch::Handlers::Single(table) = &shared.handlers else { return };
-        let attempt = self.attempt(&job, id);
-        if let Err(unreadable) = self.decode(table, &attempt) {
-            return shared.unreadable(job, &attempt.id, unreadable);
+        if let Err(unreadable) = self.decode(table, &job.attempt) {
+            return self.shared.unreadable(job, unreadable);
         }
-        match shared.admit(&job, &attempt).await {
-            Stage::Handle(ticket) => self.handle(job, &attempt, ticket).await,
-            other => shared.stopped(job, &attempt.id, other),
-        }
-        self.attempt = Some(attempt);
-    }
-
-    /// The attempt's cell: the one of the message before, unless somebody still holds it.
-    fn attempt(&mut self, job: &Job, id: MessageId) -> Arc<Attempt> {
-        let scope = Arc::clone(&self.shared.scope);
-        let fresh = Attempt::new(scope, job.delivery.clone(), id, job.number);
-        match self.attempt.take() {
-            Some(mut cell) => match Arc::get_mut(&mut cell) {
-                Some(place) => {
-                    *place = fresh;
-                    cell
-                }
-                None => Arc::new(fresh),
-            },
-            None => Arc::new(fresh),
+        match self.shared.admit(&job).await {
+            Stage::Handle(ticket) => self.handle(job, ticket).await,
+            other => {
+                self.end_future();
+                self.shared.stopped(job, other);
+            }
         }
     }
 
@@ -88,35 +71,41 @@ impl Worker {
         guard_decode(|| endpoint.prepare(attempt, &mut self.place)).map_err(Unreadable::Malformed)
     }
 
-    async fn handle(&mut self, job: Job, attempt: &Arc<Attempt>, ticket: Ticket) {
-        let shared = Arc::clone(&self.shared);
-        if shared.config.ack == AckMode::Before && !shared.ack_before(job.key).await {
-            return shared.finish(shared.released(Job { held: ticket.held, ..job }));
+    async fn handle(&mut self, mut job: Job, ticket: Ticket) {
+        job.held = ticket.held;
+        if self.shared.config.ack == AckMode::Before && !self.shared.ack_before(job.key).await {
+            self.end_future();
+            return self.shared.finish(self.shared.released(job));
         }
-        let result = self.call(attempt).await;
-        let outputs = attempt.close();
-        shared.ended(job, attempt, ticket, result, outputs);
+        job.attempt.open();
+        let result = self.call(&job.attempt).await;
+        let outputs = job.attempt.close();
+        self.shared.ended(job, ticket.probe, result, outputs);
     }
 
     /// Runs the handler, within its time, and catches what it throws.
     async fn call(&mut self, attempt: &Attempt) -> Result<(), HandlerError> {
         let start = self.shared.clock.instant();
+        let deadline = start + self.shared.config.timeout;
         let span = process_span(attempt);
         let handler = AssertUnwindSafe(&mut self.place).catch_unwind().instrument(span);
-        let timeout = self.shared.config.timeout;
         let result = match attempt.trace {
-            Some(trace) => trace.scope(tokio::time::timeout(timeout, handler)).await,
-            None => tokio::time::timeout(timeout, handler).await,
+            Some(trace) => trace.scope(timeout_at(deadline, handler)).await,
+            None => timeout_at(deadline, handler).await,
         };
         let took = self.shared.clock.instant() - start;
         if !matches!(result, Ok(Ok(_))) {
-            // Ends what did not end by itself; what it drops may panic in its turn.
-            let left = std::mem::replace(&mut self.place, empty_future());
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            self.end_future();
         }
-        let result = into_result(result, timeout);
+        let result = into_result(result, self.shared.config.timeout);
         self.shared.took(&result, took);
         result
+    }
+
+    /// Ends a future that did not end by itself; what it drops may panic in its turn.
+    fn end_future(&mut self) {
+        let left = std::mem::replace(&mut self.place, empty_future());
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
     }
 }
 
@@ -179,50 +168,39 @@ pub(super) enum Unreadable {
 }
 
 impl Shared {
-    pub(super) fn unreadable(&self, job: Job, id: &MessageId, why: Unreadable) {
+    pub(super) fn unreadable(&self, job: Job, why: Unreadable) {
         let reason = match why {
             Unreadable::Malformed(error) => {
-                let chain = HandlerError::new(error).chain(super::dead_letter::MAX_ERROR_BYTES);
-                return self.finish(self.dead_lettered(
-                    job,
-                    id,
-                    DeadLetterReason::Undecodable,
-                    chain,
-                ));
+                let chain = HandlerError::new(error).chain(MAX_ERROR_BYTES);
+                let reason = DeadLetterReason::Undecodable;
+                return self.finish(self.dead_lettered(job, reason, chain));
             }
             Unreadable::UnknownType => {
-                let name = job.delivery.message.message_type().unwrap_or("(none)");
+                let name = job.attempt.delivery.message.message_type().unwrap_or("(none)");
                 format!("no handler of this consumer takes the type `{name}`")
             }
         };
         match self.config.unknown_type {
-            UnknownType::Ignore => {
-                let held = job.held.clone();
-                self.finish(self.skipped(&job, Skip::Ignored, held));
-            }
+            UnknownType::Ignore => self.finish(self.skipped(job, Skip::Ignored)),
             UnknownType::DeadLetter => {
-                self.finish(self.dead_lettered(job, id, DeadLetterReason::UnknownType, reason));
+                self.finish(self.dead_lettered(job, DeadLetterReason::UnknownType, reason));
             }
             UnknownType::Fail => {
-                let held = job.held.clone();
                 let error = HandlerError::new(reason).class("unknown-type");
-                self.follow(self.failed(job, id, held, &error));
+                self.follow(self.failed(job, &error));
             }
         }
     }
 
     /// A stage before the handler said what happens.
-    pub(super) fn stopped(&self, mut job: Job, id: &MessageId, stage: Stage) {
+    pub(super) fn stopped(&self, mut job: Job, stage: Stage) {
         match stage {
             Stage::Handle(_) => {}
-            Stage::Skip(skip) => {
-                let held = job.held.clone();
-                self.finish(self.skipped(&job, skip, held));
-            }
+            Stage::Skip(skip) => self.finish(self.skipped(job, skip)),
             Stage::DeadLetter(reason, error) => {
-                self.finish(self.dead_lettered(job, id, reason, error));
+                self.finish(self.dead_lettered(job, reason, error));
             }
-            Stage::Reschedule(due) => self.finish(self.rescheduled(&job, due)),
+            Stage::Reschedule(due) => self.finish(self.rescheduled(job, due)),
             Stage::Park(until) => self.or_release(self.hand.park(job, until)),
             Stage::Claimed(rest) => {
                 let until = self.clock.instant() + claim_poll(job.waits, rest);
@@ -243,22 +221,23 @@ impl Shared {
     pub(super) fn ended(
         &self,
         job: Job,
-        attempt: &Attempt,
-        ticket: Ticket,
+        probe: bool,
         result: Result<(), HandlerError>,
         outputs: Vec<Output>,
     ) {
-        let failed = match &result {
-            Ok(()) => Some(false),
-            // A permanent error is about the message, not about what the handler depends on.
-            Err(error) => (!error.is_permanent()).then_some(true),
-        };
         if self.breaker.is_some() {
-            self.record(ticket.probe, failed);
+            self.record(
+                probe,
+                match &result {
+                    Ok(()) => Some(false),
+                    // A permanent error is about the message, not about what the handler depends on.
+                    Err(error) => (!error.is_permanent()).then_some(true),
+                },
+            );
         }
         match result {
-            Ok(()) => self.finish(self.handled(job, ticket.held, outputs)),
-            Err(error) => self.follow(self.failed(job, &attempt.id, ticket.held, &error)),
+            Ok(()) => self.finish(self.handled(job, outputs)),
+            Err(error) => self.follow(self.failed(job, &error)),
         }
     }
 

@@ -79,7 +79,7 @@ impl Publisher {
     /// cannot carry; `Full`, `Timeout`, `Closed` and the broker's own errors.
     pub async fn publish_message(&self, channel: &str, message: Message) -> Result<Confirmation> {
         let route = self.routes.get(channel)?;
-        let send = route.prepare(message, &*self.clock)?;
+        let send = route.prepare(message, self.clock.now())?;
         let deadline = self.clock.instant() + self.options.deadline;
         route
             .pump
@@ -100,10 +100,11 @@ impl Publisher {
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<Vec<Outcome>> {
         let route = self.routes.get(channel)?;
+        let now = self.clock.now();
         let mut refused: Vec<(usize, Error)> = Vec::new();
         let mut sends: Vec<Send> = Vec::new();
         for (index, message) in messages.into_iter().enumerate() {
-            match route.prepare(message, &*self.clock) {
+            match route.prepare(message, now) {
                 Ok(send) => sends.push(send),
                 Err(error) => refused.push((index, error)),
             }

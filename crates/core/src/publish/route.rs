@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use super::{HOP_RESERVE, Pump, check_limits};
 use crate::broker::{Capabilities, ChannelKind, ChannelSpec, Destination, Limits, Send};
-use crate::clock::Clock;
-use crate::model::{ChannelName, GroupName, Message, MessageId, RESERVED_PREFIX};
+use crate::model::{ChannelName, GroupName, Message, MessageId, RESERVED_PREFIX, Timestamp};
 use crate::observe::TraceContext;
 use crate::{Error, ErrorKind, Result};
 
@@ -32,13 +31,13 @@ impl Route {
     }
 
     /// Checks and stamps an application's message, and says where it goes.
-    pub(crate) fn prepare(&self, mut message: Message, clock: &dyn Clock) -> Result<Send> {
+    pub(crate) fn prepare(&self, mut message: Message, now: Timestamp) -> Result<Send> {
         message.headers_mut_if_any(|h| h.retain(|name| !name.starts_with(RESERVED_PREFIX)));
         if message.timestamp().is_none() {
-            message.set_timestamp(Some(clock.now()));
+            message.set_timestamp(Some(now));
         }
         if message.id().is_none() {
-            message.set_id(Some(MessageId::generate(clock.now())));
+            message.set_id(Some(MessageId::generate(now)));
         }
         self.trace(&mut message);
         let at = |e: Error| {

@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::HandlerError;
+use super::handler_error::CLASS_OUTPUT;
 use crate::clock::Clock;
 use crate::model::{
-    ChannelName, ConsumerName, Delivery, GroupName, Headers, Message, MessageId, Payload, Timestamp,
+    ChannelName, ConsumerName, Delivery, GroupName, Headers, Message, MessageId, Origin, Payload,
+    RESERVED_PREFIX, Timestamp, hop,
 };
 use crate::observe::TraceContext;
 use crate::publish::Route;
@@ -28,13 +30,16 @@ pub(crate) struct Scope {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// One attempt at one message. Workers reuse it, so a happy message allocates nothing here.
+/// A message in hand and the attempts at it. The pipeline reuses these, so a message allocates
+/// nothing here.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) scope: Arc<Scope>,
     pub(crate) delivery: Delivery,
     pub(crate) id: MessageId,
+    /// The number of this attempt, or of the one that comes next.
     pub(crate) number: u32,
+    pub(crate) first_failure: Option<Timestamp>,
     pub(crate) trace: Option<TraceContext>,
     /// The application's headers, without polymq's own.
     headers: Headers,
@@ -42,20 +47,57 @@ pub(crate) struct Attempt {
     outputs: Mutex<Vec<Output>>,
 }
 
-impl Attempt {
-    pub(crate) fn new(scope: Arc<Scope>, delivery: Delivery, id: MessageId, number: u32) -> Self {
-        let mut headers = delivery.message.headers().clone();
-        headers.retain(|name| !name.starts_with(crate::model::RESERVED_PREFIX));
+impl Clone for Attempt {
+    /// The same message, without what an attempt at it has published.
+    fn clone(&self) -> Self {
         Self {
-            trace: TraceContext::of(&headers),
-            scope,
-            delivery,
-            id,
-            number,
-            headers,
-            open: AtomicBool::new(true),
+            scope: Arc::clone(&self.scope),
+            delivery: self.delivery.clone(),
+            id: self.id.clone(),
+            number: self.number,
+            first_failure: self.first_failure,
+            trace: self.trace,
+            headers: self.headers.clone(),
+            open: AtomicBool::new(false),
             outputs: Mutex::default(),
         }
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(scope: &Arc<Scope>, delivery: Delivery) -> Self {
+        let mut headers = delivery.message.headers().clone();
+        headers.retain(|name| !name.starts_with(RESERVED_PREFIX));
+        Self {
+            id: id_of(&delivery, scope),
+            number: delivery.attempt(),
+            first_failure: match delivery.origin {
+                Origin::Channel => None,
+                Origin::RetryInbox => hop::first_failure(delivery.message.headers()),
+            },
+            trace: TraceContext::of(&headers),
+            scope: Arc::clone(scope),
+            delivery,
+            headers,
+            open: AtomicBool::new(false),
+            outputs: Mutex::default(),
+        }
+    }
+
+    /// Takes another message in the place of the one that is done.
+    pub(crate) fn reuse(&mut self, delivery: Delivery) {
+        *self = Self::new(&Arc::clone(&self.scope), delivery);
+    }
+
+    /// Lets go of a message that is done, so that nothing of it is kept until the next one.
+    pub(crate) fn clear(&mut self) {
+        self.delivery.message = Message::default();
+        self.headers = Headers::new();
+    }
+
+    /// Begins an attempt: its context can publish.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
     }
 
     /// Ends the attempt: what leaked contexts publish from now on is refused.
@@ -80,7 +122,7 @@ impl Attempt {
                 .with_help("publish before the handler returns, or use a Publisher"));
         }
         let message = self.stamp(message, channel, outputs.len());
-        let send = route.prepare(message, &*self.scope.clock)?;
+        let send = route.prepare(message, self.scope.clock.now())?;
         outputs.push(Output { route: Arc::clone(route), send });
         Ok(())
     }
@@ -261,5 +303,19 @@ impl<S> Context<S> {
 }
 
 fn permanent(error: Error) -> HandlerError {
-    HandlerError::from(error).class("output").permanent()
+    HandlerError::from(error).class(CLASS_OUTPUT).permanent()
+}
+
+/// The id under which a message is handled: its own, or one made from its position. Without either
+/// it is random, and differs in each delivery.
+fn id_of(delivery: &Delivery, scope: &Scope) -> MessageId {
+    match (delivery.message.id(), delivery.position) {
+        (Some(id), _) => id.clone(),
+        (None, Some(position)) => MessageId::derived(&[
+            scope.channel.as_str().as_bytes(),
+            &position.partition.to_be_bytes(),
+            &position.offset.to_be_bytes(),
+        ]),
+        (None, None) => MessageId::generate(scope.clock.now()),
+    }
 }

@@ -31,6 +31,8 @@ pub struct HandlerError {
 pub(crate) const CLASS_ERROR: &str = "error";
 /// The class of an attempt that took longer than the consumer's `timeout`.
 pub(crate) const CLASS_TIMEOUT: &str = "timeout";
+/// The class of an output that the context refused.
+pub(crate) const CLASS_OUTPUT: &str = "output";
 /// The class of an attempt that panicked.
 pub(crate) const CLASS_PANIC: &str = "panic";
 

@@ -18,6 +18,6 @@ pub use service::Service;
 
 pub(crate) use context::{Attempt, Output, Scope};
 pub(crate) use endpoint::{AttemptFuture, BatchEndpoint, Endpoint, Gathering, empty_future};
-pub(crate) use handler_error::{CLASS_PANIC, CLASS_TIMEOUT};
+pub(crate) use handler_error::{CLASS_OUTPUT, CLASS_PANIC, CLASS_TIMEOUT};
 pub(crate) use hooks::Hooks;
 pub(crate) use service::{Binding, Identity};

@@ -4,15 +4,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{ClaimEnd, Finished, RESEND_BACKOFF, into_release, take};
+use super::{ClaimEnd, Finished, Notice, RESEND_BACKOFF, into_release, take};
 use crate::broker::{Outcome, Send, Settlement, Unit};
 use crate::config::StoreFailure;
 use crate::dedup::Held;
 use crate::pipeline::SEND_TIMEOUT;
 use crate::pipeline::dead_letter::DeadLetterReason;
-use crate::pipeline::hand::Job;
 use crate::pipeline::shared::Shared;
-use crate::pipeline::stages::id_of;
 use crate::publish::Pump;
 use crate::{Error, ErrorKind, Result};
 
@@ -46,10 +44,10 @@ impl Shared {
             // What the broker took away comes again by itself.
             let (lost, left): (Vec<_>, Vec<_>) = batch
                 .into_iter()
-                .partition(|f| self.hand.is_lost(f.key) && !self.hand.is_acked(f.key));
+                .partition(|f| self.hand.is_lost(f.job.key) && !self.hand.is_acked(f.job.key));
             let held = lost.iter().filter_map(|f| f.end.held().cloned()).collect();
             self.release_claims(held).await;
-            self.settle_later(lost.iter().map(into_release));
+            self.settle_later(lost.into_iter().map(into_release));
             batch = left;
             if batch.is_empty() {
                 return;
@@ -68,7 +66,7 @@ impl Shared {
                 && matches!(f.end, ClaimEnd::None)
                 && f.settlement == Settlement::Ack
                 && f.sends.iter().all(|s| Arc::ptr_eq(&s.pump, &self.hops.pump))
-                && !self.hand.is_acked(f.key)
+                && !self.hand.is_acked(f.job.key)
         });
         again.extend(self.commit_units(atomic).await);
         let (confirmed, unconfirmed) = self.publish(plain).await;
@@ -102,7 +100,7 @@ impl Shared {
                         "claims ran out before their handlers were done; raise dedup.lease"
                     );
                 }
-                self.settle_later(lost.iter().map(into_release));
+                self.settle_later(lost.into_iter().map(into_release));
                 (kept, Vec::new())
             }
             Err(error) => match self.store_failed("renew", &error) {
@@ -124,8 +122,8 @@ impl Shared {
         let mut committing = Vec::with_capacity(batch.len());
         for finished in batch {
             // A lost one is noticed by whoever carries the batch.
-            let Some(token) = self.hand.live_token(finished.key) else {
-                self.settle_later([into_release(&finished)]);
+            let Some(token) = self.hand.live_token(finished.job.key) else {
+                self.settle_later([into_release(finished)]);
                 continue;
             };
             let sends = finished.sends.iter().map(|s| s.send.clone()).collect();
@@ -144,7 +142,7 @@ impl Shared {
                 Ok(()) => done.push(finished),
                 Err(error) if error.kind() == ErrorKind::StaleToken => {
                     self.stale(&error);
-                    self.hand.remove([finished.key]);
+                    self.hand.remove([finished.job]);
                 }
                 Err(error) => again.extend(self.refused(finished, &error)),
             }
@@ -196,12 +194,10 @@ impl Shared {
 
     /// A send of this one was not confirmed: what is to be tried next.
     fn refused(&self, finished: Finished, error: &Error) -> Option<Finished> {
-        if !error.is_retryable() && finished.fallback.is_some() {
-            let held = finished.end.held().cloned();
-            let job = Job { held, ..*finished.fallback? };
-            let id = id_of(&job.delivery, self.config.channel.as_str(), self.clock.now());
+        if !error.is_retryable() && matches!(finished.notice, Notice::Handled { .. }) {
             let text = error.to_string();
-            return Some(self.dead_lettered(job, &id, DeadLetterReason::OutputRejected, text));
+            let reason = DeadLetterReason::OutputRejected;
+            return Some(self.dead_lettered(finished.job, reason, text));
         }
         tracing::error!(
             consumer = %self.config.name,

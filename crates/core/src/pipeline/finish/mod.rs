@@ -50,14 +50,11 @@ pub(super) enum Notice {
 /// An attempt that has been decided.
 #[derive(Debug)]
 pub(super) struct Finished {
-    pub(super) key: usize,
+    pub(super) job: Job,
     pub(super) settlement: Settlement,
     pub(super) sends: Vec<Outgoing>,
     pub(super) end: ClaimEnd,
     pub(super) notice: Notice,
-    /// Present when the sends are outputs: if one is refused for good, the message is dead-lettered
-    /// instead. A copy or a dead letter is tried again.
-    pub(super) fallback: Option<Box<Job>>,
 }
 
 impl Finished {
@@ -97,7 +94,7 @@ fn push<T>(queue: &Mutex<Vec<T>>, wake: &Notify, items: impl IntoIterator<Item =
 impl Shared {
     /// The worker's last word on a job.
     pub(super) fn finish(&self, finished: Finished) {
-        self.hand.settling(finished.key);
+        self.hand.settling(finished.job.key);
         let (queue, wake) = if finished.is_plain() {
             (&self.finishing.settlements, &self.finishing.settlements_wake)
         } else {
@@ -112,14 +109,13 @@ impl Shared {
 }
 
 /// Gives the message back without effects.
-fn into_release(finished: &Finished) -> Finished {
+fn into_release(finished: Finished) -> Finished {
     Finished {
         settlement: Settlement::Release,
         sends: Vec::new(),
         end: ClaimEnd::None,
         notice: Notice::Released,
-        fallback: None,
-        key: finished.key,
+        job: finished.job,
     }
 }
 

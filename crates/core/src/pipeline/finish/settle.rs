@@ -28,15 +28,15 @@ impl Shared {
         let mut settling = Vec::with_capacity(batch.len());
         let mut done = Vec::new();
         for finished in batch {
-            match self.hand.live_token(finished.key) {
+            match self.hand.live_token(finished.job.key) {
                 Some(token) => {
                     settlements.push((token, finished.settlement));
                     settling.push(finished);
                 }
-                None if self.hand.is_acked(finished.key) => done.push(finished),
+                None if self.hand.is_acked(finished.job.key) => done.push(finished),
                 None => {
                     self.lost_too_late(&finished);
-                    self.hand.remove([finished.key]);
+                    self.hand.remove([finished.job]);
                 }
             }
         }
@@ -57,14 +57,16 @@ impl Shared {
                 match result {
                     Ok(()) => done.push(finished),
                     // The same message came back meanwhile, under a new token.
-                    Err(_) if self.hand.live_token(finished.key).is_some_and(|t| t != token) => {
+                    Err(_)
+                        if self.hand.live_token(finished.job.key).is_some_and(|t| t != token) =>
+                    {
                         unknown.push(finished);
                     }
                     Err(error) if error.is_retryable() => unknown.push(finished),
                     Err(error) => {
                         self.stale(&error);
                         self.lost_too_late(&finished);
-                        self.hand.remove([finished.key]);
+                        self.hand.remove([finished.job]);
                     }
                 }
             }
@@ -84,24 +86,25 @@ impl Shared {
 
     /// The broker took the delivery away while it was worked on, or a release was all that was left.
     fn lost_too_late(&self, finished: &Finished) {
-        tracing::debug!(consumer = %self.config.name, key = finished.key, "the delivery is no longer ours");
+        tracing::debug!(consumer = %self.config.name, key = finished.job.key, "the delivery is no longer ours");
     }
 
     pub(super) fn settled(&self, done: Vec<Finished>) {
         if done.is_empty() {
             return;
         }
-        self.hand.remove(done.iter().map(|f| f.key));
         let (mut handled, mut outputs) = (0, 0);
-        for finished in done {
-            match finished.notice {
+        for finished in &done {
+            match &finished.notice {
                 Notice::Handled { outputs: n } => {
                     handled += 1;
                     outputs += n;
                 }
-                notice => self.tell(&notice),
+                notice => self.tell(notice),
             }
         }
+        self.hand.remove(done.into_iter().map(|f| f.job));
+        self.show_in_hand();
         self.metrics.handled.increment(handled);
         add(&self.counters.handled, handled);
         add(&self.counters.outputs, outputs);

@@ -3,14 +3,15 @@
 mod table;
 
 use std::cmp::Reverse;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Token;
 use crate::dedup::Held;
-use crate::model::{Delivery, MessageId, Timestamp};
+use crate::model::{Delivery, MessageId};
+use crate::service::{Attempt, Scope};
 
 use table::{Phase, Table};
 
@@ -19,10 +20,8 @@ use table::{Phase, Table};
 pub(super) struct Job {
     /// Its place in the hand.
     pub(super) key: usize,
-    pub(super) delivery: Delivery,
-    /// The attempt that comes next.
-    pub(super) number: u32,
-    pub(super) first_failure: Option<Timestamp>,
+    /// The message, and the attempt that comes next.
+    pub(super) attempt: Arc<Attempt>,
     /// The deduplication claim that an earlier attempt in this process left.
     pub(super) held: Option<Held>,
     /// How often it has waited for somebody else's claim.
@@ -52,6 +51,7 @@ pub(super) struct Hand {
     /// Something left the hand.
     pub(super) left: Notify,
     ordered: bool,
+    scope: Arc<Scope>,
 }
 
 /// What became of a delivery that was offered to the hand.
@@ -66,13 +66,14 @@ pub(super) enum Offered {
 }
 
 impl Hand {
-    pub(super) fn new(ordered: bool) -> Self {
+    pub(super) fn new(ordered: bool, scope: Arc<Scope>) -> Self {
         Self {
             table: Mutex::default(),
             work: Notify::new(),
             timer_set: Notify::new(),
             left: Notify::new(),
             ordered,
+            scope,
         }
     }
 
@@ -96,7 +97,7 @@ impl Hand {
                 table.epoch = token.epoch;
                 orphaned.extend(table.lose(|entry| entry.token.epoch < token.epoch));
             }
-            offered(table.take_in(delivery, now, self.ordered), token);
+            offered(table.take_in(delivery, now, self.ordered, &self.scope), token);
         }
         let any = !table.ready.is_empty();
         drop(table);
@@ -264,10 +265,11 @@ impl Hand {
     }
 
     /// Settled, or given up: the lane goes on.
-    pub(super) fn remove(&self, keys: impl IntoIterator<Item = usize>) {
+    pub(super) fn remove(&self, jobs: impl IntoIterator<Item = Job>) {
         let mut table = self.lock();
-        for key in keys {
-            table.remove(key);
+        for job in jobs {
+            table.remove(job.key);
+            table.recycle(job.attempt);
         }
         self.after_removal(table);
     }

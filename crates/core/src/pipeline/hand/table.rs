@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -9,6 +10,7 @@ use super::{Counts, Job, Offered};
 use crate::broker::Token;
 use crate::dedup::Held;
 use crate::model::{Delivery, MessageId, Origin, Position};
+use crate::service::{Attempt, Scope};
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -18,6 +20,8 @@ pub(super) struct Table {
     pub(super) timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// Held back by the breaker, oldest first.
     pub(super) barred: VecDeque<usize>,
+    /// Attempts to be used again: never more than there were messages in hand at once.
+    pub(super) spare: Vec<Arc<Attempt>>,
     pub(super) parkings: u64,
     pub(super) closing: bool,
     /// The latest connection epoch that was seen.
@@ -87,7 +91,13 @@ impl Identity {
 }
 
 impl Table {
-    pub(super) fn take_in(&mut self, delivery: Delivery, now: Instant, ordered: bool) -> Offered {
+    pub(super) fn take_in(
+        &mut self,
+        delivery: Delivery,
+        now: Instant,
+        ordered: bool,
+        scope: &Arc<Scope>,
+    ) -> Offered {
         if self.closing {
             return Offered::Refused;
         }
@@ -99,20 +109,23 @@ impl Table {
             return Offered::TakenOver;
         }
         let lane = if ordered { delivery.message.key().cloned() } else { None };
-        let number = delivery.attempt();
-        let first_failure = match delivery.origin {
-            Origin::Channel => None,
-            Origin::RetryInbox => crate::model::hop::first_failure(delivery.message.headers()),
+        let token = delivery.token;
+        let attempt = match self.spare.pop() {
+            Some(mut spare) => {
+                Arc::make_mut(&mut spare).reuse(delivery);
+                spare
+            }
+            None => Arc::new(Attempt::new(scope, delivery)),
         };
         let place = self.entries.vacant_entry();
         let key = place.key();
         place.insert(Entry {
-            token: delivery.token,
+            token,
             identity,
             since: now,
             lane: lane.clone(),
             phase: Phase::Waiting,
-            job: Some(Job { key, delivery, number, first_failure, held: None, waits: 0 }),
+            job: Some(Job { key, attempt, held: None, waits: 0 }),
             lost: false,
             acked: false,
             stuck: false,
@@ -161,6 +174,14 @@ impl Table {
         let waiting = self.entries.iter().filter(|(_, e)| !e.phase.is_started() && concerned(e));
         let keys: Vec<usize> = waiting.map(|(key, _)| key).collect();
         keys.into_iter().filter_map(|key| self.remove(key)).collect()
+    }
+
+    /// Keeps an attempt whose message is done for the next message, unless somebody still holds it.
+    pub(super) fn recycle(&mut self, mut spent: Arc<Attempt>) {
+        if let Some(attempt) = Arc::get_mut(&mut spent) {
+            attempt.clear();
+            self.spare.push(spent);
+        }
     }
 
     pub(super) fn start_next(&mut self) -> Option<Job> {

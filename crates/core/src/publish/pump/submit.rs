@@ -81,7 +81,7 @@ impl Pump {
             }
             (Some(slot), _) => {
                 self.wake.notify_one();
-                self.wait(slot, deadline).await
+                self.wait(Waiting { pump: self, slot }, deadline).await
             }
             (None, None) => Outcome::Rejected(closed()),
         }
@@ -165,9 +165,11 @@ impl Pump {
             }
         };
         self.wake.notify_one();
+        // All of them first: a dropped batch gives every slot back.
+        let waiting: Vec<_> = slots.into_iter().map(|slot| Waiting { pump: self, slot }).collect();
         let mut outcomes = Vec::with_capacity(count);
-        for slot in slots {
-            outcomes.push(self.wait(slot, deadline).await);
+        for waiting in waiting {
+            outcomes.push(self.wait(waiting, deadline).await);
         }
         outcomes
     }
@@ -221,8 +223,8 @@ impl Pump {
         }
     }
 
-    async fn wait(&self, slot: usize, deadline: Instant) -> Outcome {
-        let waiting = Waiting { pump: self, slot };
+    async fn wait(&self, waiting: Waiting<'_>, deadline: Instant) -> Outcome {
+        let slot = waiting.slot;
         let outcome = poll_fn(|cx| match self.state().slots.poll(slot, cx.waker()) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,

@@ -50,6 +50,9 @@ const REPORTED: Duration = Duration::from_secs(5);
 /// How many messages are confirmed before the publisher is closed.
 const CLOSE_AFTER: u64 = 5_000;
 
+/// How many messages each publisher has: the close comes before most of them.
+const EACH: usize = 1_000;
+
 /// How long publishes may take to return once their publisher was closed.
 const RETURNED: Duration = Duration::from_secs(5);
 
@@ -129,7 +132,7 @@ async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
         let (publisher, ledger) = (running.publisher(), Arc::clone(&ledger));
         let (enough, confirmed) = (Arc::clone(&enough), Arc::clone(&confirmed));
         publishers.spawn(async move {
-            for n in 0.. {
+            for n in 0..EACH {
                 let id = format!("p{p}-{n}");
                 let message = Message::new(id.clone()).with_id(&id);
                 ledger.sent(&id, None);

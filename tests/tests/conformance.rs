@@ -56,7 +56,7 @@ async fn the_memory_broker_conforms_with_a_ceiling_on_delays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "stress: the whole suite ten times at once, on request"]
 async fn the_memory_broker_conforms_under_stress() {
-    let patient = options().with_lease(Duration::from_secs(10));
+    let patient = options().with_lease(Duration::from_secs(4));
     let fixture = MemoryFixture::new("memory", patient);
     join_all((0..10).map(|_| passes(&fixture))).await;
 }

@@ -1,20 +1,20 @@
 //! What a publisher is told is true, message by message.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use polymq_core::broker::{Destination, Event, Outcome, Send};
 use polymq_core::{Error, ErrorKind, Message, Service};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::Fixture;
 use crate::conformance::Case;
 use crate::conformance::case::case;
-use crate::conformance::kit::{
-    Readers, Scene, channel, group, queue, soon, subscribe, texts, until,
-};
+use crate::conformance::kit::{Readers, Scene, channel, group, queue, soon, subscribe, texts};
 use crate::ledger::{Ledger, Tally};
 
 pub(super) const CASES: &[Case] = &[
@@ -46,6 +46,12 @@ pub(super) const CASES: &[Case] = &[
 
 /// How long a broker that parks what it cannot route may take to report it.
 const REPORTED: Duration = Duration::from_secs(5);
+
+/// How many messages are confirmed before the publisher is closed.
+const CLOSE_AFTER: u64 = 5_000;
+
+/// How many messages each publisher has: the close comes before most of them.
+const EACH: usize = 1_000;
 
 /// How long publishes may take to return once their publisher was closed.
 const RETURNED: Duration = Duration::from_secs(5);
@@ -120,16 +126,21 @@ async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
     let tables = "[channels.q]\nkind = 'queue'\n";
     let running = scene.start(tables, Service::new(())).await?;
     let ledger = Arc::new(Ledger::default());
+    let (enough, confirmed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
     let mut publishers = JoinSet::new();
     for p in 0..20 {
         let (publisher, ledger) = (running.publisher(), Arc::clone(&ledger));
+        let (enough, confirmed) = (Arc::clone(&enough), Arc::clone(&confirmed));
         publishers.spawn(async move {
-            for n in 0.. {
+            for n in 0..EACH {
                 let id = format!("p{p}-{n}");
                 let message = Message::new(id.clone()).with_id(&id);
                 ledger.sent(&id, None);
                 let Err(error) = publisher.publish_message("q", message).await else {
                     ledger.confirmed(&id);
+                    if confirmed.fetch_add(1, Ordering::Relaxed) == CLOSE_AFTER {
+                        enough.notify_one();
+                    }
                     continue;
                 };
                 if error.context().any(|(key, _)| key == "outcome") {
@@ -141,8 +152,12 @@ async fn publisher_close(fixture: &dyn Fixture) -> Result<Tally> {
             }
         });
     }
-    until("5,000 were confirmed", || ledger.tally().confirmed > 5_000).await?;
-    let report = running.drain().await;
+    // A task of its own gets its turn among the publishers.
+    let closing = tokio::spawn(async move {
+        enough.notified().await;
+        running.drain().await
+    });
+    let report = closing.await?;
     let returned = async {
         while let Some(done) = publishers.join_next().await {
             done?;

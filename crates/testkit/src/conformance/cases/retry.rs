@@ -7,7 +7,7 @@ use polymq_core::broker::{Broker, Capability};
 
 use crate::Fixture;
 use crate::conformance::case::case;
-use crate::conformance::kit::{Arrivals, Probe, RESOLUTION, Scene, Seen, queue, texts};
+use crate::conformance::kit::{Arrivals, Probe, Scene, Seen, queue, texts};
 use crate::conformance::{Case, Need};
 use crate::ledger::Tally;
 
@@ -108,7 +108,7 @@ fn bound(broker: &dyn Broker, wait: Duration) -> Result<Duration> {
 
 fn check_wait(broker: &dyn Broker, before: &Seen, after: &Seen, wait: Duration) -> Result<()> {
     let (waited, bound) = (after.at - before.at, bound(broker, wait)?);
-    ensure!(waited + RESOLUTION >= wait, "{} came after {waited:?}: early for {wait:?}", after.id);
+    ensure!(waited >= wait, "{} came after {waited:?}: early for {wait:?}", after.id);
     ensure!(waited <= wait + bound, "{} came after {waited:?}: late for {wait:?}", after.id);
     Ok(())
 }

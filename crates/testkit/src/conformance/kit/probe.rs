@@ -43,10 +43,11 @@ impl Probe {
                     trace: context.trace().map(|trace| trace.trace_id()),
                 };
                 let acted = act(&seen);
-                if acted.is_ok() {
-                    context.state().ledger.received(&seen.id);
-                }
+                let id = seen.id.clone();
                 context.state().lock().push(seen);
+                if acted.is_ok() {
+                    context.state().ledger.received(&id);
+                }
                 acted
             }
         };

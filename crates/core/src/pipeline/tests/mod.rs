@@ -1,5 +1,6 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
+mod held;
 mod smoke;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod held;
 mod smoke;
+mod stalls;
 
 use std::sync::Arc;
 

@@ -104,7 +104,7 @@ impl BatchWorker {
                 let job = Job { held: ticket.held, ..job };
                 if shared.config.ack == AckMode::Before && !shared.ack_before(job.key).await {
                     batch.gathering.pop();
-                    return shared.finish(shared.released(job));
+                    return shared.unhandled(job, ticket.probe);
                 }
                 job.attempt.open();
                 batch.items.push((job, ticket.probe));

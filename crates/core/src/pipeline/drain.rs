@@ -45,7 +45,9 @@ impl Pipeline {
         let Self { shared, mut workers, intake, mut helpers } = self;
         intake.abort();
         shared.consumer.pause();
-        shared.release(shared.hand.close()).await;
+        let closed = shared.hand.close();
+        // What is not released by then comes back when the consumer closes.
+        let _ = timeout_at(deadline, shared.release(closed)).await;
 
         let finished = async { while workers.join_next().await.is_some() {} };
         if timeout_at(deadline, finished).await.is_err() {

@@ -90,23 +90,29 @@ impl Shared {
             Change::Tripped => {
                 tracing::warn!(consumer = %self.config.name, "the breaker opened: intake pauses");
                 self.metrics.breaker_open.set(1.0);
-                self.pause(|p| p.by_breaker = true);
-                // Whoever keeps the timers must learn when it ends.
-                self.hand.timer_set.notify_one();
             }
-            Change::HalfOpened => {
-                // One message decides: one that is held, or the next that comes.
-                if self.hand.unbar(1) == 0 {
-                    self.pause(|p| p.by_breaker = false);
-                }
-            }
+            Change::HalfOpened => {}
             Change::Closed => {
                 tracing::info!(consumer = %self.config.name, "the breaker closed: intake goes on");
                 self.metrics.breaker_open.set(0.0);
-                self.hand.unbar(usize::MAX);
-                self.pause(|p| p.by_breaker = false);
             }
         }
+        self.follow_breaker();
+        match change {
+            // Whoever keeps the timers must learn when it ends.
+            Change::Tripped => self.hand.timer_set.notify_one(),
+            // Half-open, the first to come as far as the breaker is the probe, and the others are
+            // held again: any one of them may end before it, being expired or no longer ours.
+            Change::HalfOpened | Change::Closed => {
+                self.hand.unbar(usize::MAX);
+            }
+        }
+    }
+
+    /// Intake goes on unless the breaker holds what would come. It asks for the state of now, as
+    /// changes may be followed out of order.
+    pub(super) fn follow_breaker(&self) {
+        self.pause(|p| p.by_breaker = self.breaker().is_some_and(|b| b.is_holding()));
     }
 
     pub(super) fn show_in_hand(&self) {

@@ -104,7 +104,10 @@ impl Shared {
         }
         let probe = match self.breaker().map(|mut b| b.admit()) {
             None | Some(Admission::Open) => false,
-            Some(Admission::Probe) => true,
+            Some(Admission::Probe) => {
+                self.follow_breaker();
+                true
+            }
             Some(Admission::Hold) => return Stage::Bar,
         };
         let stage = self.claim(job, probe).await;

@@ -79,7 +79,7 @@ impl Worker {
         job.held = ticket.held;
         if self.shared.config.ack == AckMode::Before && !self.shared.ack_before(job.key).await {
             self.end_future();
-            return self.shared.finish(self.shared.released(job));
+            return self.shared.unhandled(job, ticket.probe);
         }
         job.attempt.open();
         let result = self.call(&job.attempt).await;
@@ -229,6 +229,14 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// An admitted message never reached its handler: it goes back, and another one is to probe.
+    pub(super) fn unhandled(&self, job: Job, probe: bool) {
+        if probe {
+            self.record(true, None);
+        }
+        self.finish(self.released(job));
     }
 
     /// An attempt has ended.

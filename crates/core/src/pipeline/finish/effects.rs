@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -14,36 +13,43 @@ use crate::pipeline::shared::Shared;
 use crate::publish::Pump;
 use crate::{Error, ErrorKind, Result};
 
-/// The most batches of effects in flight at once.
+/// The most batches of effects at their first try at once. Those that are tried again don't count:
+/// what cannot be finished must not hold up what can, and the prefetch bounds it.
 const MAX_EFFECT_BATCHES: usize = 16;
 
 impl Shared {
     /// Carries out sends and ends claims, batch by batch, several batches at a time.
     pub(in crate::pipeline) async fn run_effects(self: Arc<Self>) {
-        let mut batches = FuturesUnordered::new();
+        let mut first = FuturesUnordered::new();
+        let mut again = FuturesUnordered::new();
         loop {
-            if batches.len() < MAX_EFFECT_BATCHES {
+            if first.len() < MAX_EFFECT_BATCHES {
                 let batch = take(&self.finishing.effects);
                 if !batch.is_empty() {
-                    batches.push(self.carry_out(batch, RESEND_BACKOFF.0));
+                    first.push(self.try_once(batch));
                     continue;
                 }
             }
             tokio::select! {
-                () = self.finishing.effects_wake.notified(), if batches.len() < MAX_EFFECT_BATCHES => {
+                () = self.finishing.effects_wake.notified(), if first.len() < MAX_EFFECT_BATCHES => {
                     // Lets the workers go on, so that there is more than one to send.
                     tokio::task::yield_now().await;
                 }
-                Some(()) = batches.next(), if !batches.is_empty() => {}
+                Some(left) = first.next(), if !first.is_empty() => {
+                    if !left.is_empty() {
+                        again.push(self.carry_on(left));
+                    }
+                }
+                Some(()) = again.next(), if !again.is_empty() => {}
             }
         }
     }
 
     /// Until every send of the batch is confirmed: what is not, is tried again while the originals
     /// stay unsettled.
-    async fn carry_out(&self, mut batch: Vec<Finished>, mut backoff: Duration) {
+    async fn carry_on(&self, mut batch: Vec<Finished>) {
+        let mut backoff = RESEND_BACKOFF.0;
         loop {
-            batch = self.try_once(batch).await;
             // What the broker took away comes again by itself.
             let (lost, left): (Vec<_>, Vec<_>) = batch
                 .into_iter()
@@ -51,13 +57,13 @@ impl Shared {
             let held = lost.iter().filter_map(|f| f.end.held().cloned()).collect();
             self.release_claims(held).await;
             self.settle_later(lost.into_iter().map(into_release));
-            batch = left;
-            if batch.is_empty() {
+            if left.is_empty() {
                 return;
             }
-            self.metrics.send_failures.increment(batch.len() as u64);
+            self.metrics.send_failures.increment(left.len() as u64);
             self.clock.sleep_until(self.clock.instant() + backoff).await;
             backoff = (backoff * 2).min(RESEND_BACKOFF.1);
+            batch = self.try_once(left).await;
         }
     }
 

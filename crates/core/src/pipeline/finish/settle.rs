@@ -4,6 +4,8 @@ use tracing::Instrument;
 
 use super::{Finished, Notice, RESEND_BACKOFF, take};
 use crate::Error;
+use crate::broker::{Settlement, Token};
+use crate::dedup::Held;
 use crate::pipeline::SETTLE_TIMEOUT;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::stages::Skip;
@@ -44,6 +46,8 @@ impl Shared {
         }
         if !settlements.is_empty() {
             let deadline = self.clock.instant() + SETTLE_TIMEOUT;
+            let held = self.release_followers(&settling, &mut settlements);
+            self.release_claims(held).await;
             let span = tracing::debug_span!(
                 target: "polymq::settle",
                 "settle",
@@ -78,6 +82,24 @@ impl Shared {
             }
         }
         self.settled(done);
+    }
+
+    /// Adds what waits behind released deliveries of the same keys, after all others; returns their
+    /// claims.
+    fn release_followers(
+        &self,
+        settling: &[Finished],
+        settlements: &mut Vec<(Token, Settlement)>,
+    ) -> Vec<Held> {
+        if !self.ordered {
+            return Vec::new();
+        }
+        let released = settling.iter().filter(|f| f.settlement == Settlement::Release);
+        let (tokens, held): (Vec<_>, Vec<_>) =
+            released.flat_map(|f| self.hand.drop_followers(f.job.key)).unzip();
+        add(&self.counters.released, tokens.len() as u64);
+        settlements.extend(tokens.into_iter().map(|token| (token, Settlement::Release)));
+        held.into_iter().flatten().collect()
     }
 
     pub(super) fn stale(&self, error: &Error) {

@@ -1,6 +1,8 @@
 //! Everything that a consumer has in hand: received and not yet settled.
 
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -297,6 +299,18 @@ impl Hand {
     pub(super) fn revoke(&self, tokens: &[Token]) -> Vec<(Token, Option<Held>)> {
         let mut table = self.lock();
         let dropped = table.drop_waiting(|entry| tokens.contains(&entry.token));
+        self.after_removal(table);
+        dropped
+    }
+
+    /// Takes out what waits behind a job in its lane: a key's later deliveries are released with the
+    /// earlier one, so that they come again in order.
+    pub(super) fn drop_followers(&self, key: usize) -> Vec<(Token, Option<Held>)> {
+        let mut table = self.lock();
+        let Some(lane) = table.entries.get(key).and_then(|e| e.lane.clone()) else {
+            return Vec::new();
+        };
+        let dropped = table.drop_waiting(|entry| entry.lane.as_ref() == Some(&lane));
         self.after_removal(table);
         dropped
     }

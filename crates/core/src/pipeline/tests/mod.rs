@@ -1,6 +1,8 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
+mod held;
 mod smoke;
+mod stalls;
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
 mod held;
-mod smoke;
 mod stalls;
 
 use std::sync::Arc;

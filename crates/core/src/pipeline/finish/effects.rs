@@ -134,7 +134,7 @@ impl Shared {
             };
             let sends = finished.sends.iter().map(|s| s.send.clone()).collect();
             units.push(Unit { token, sends });
-            committing.push(finished);
+            committing.push((token, finished));
         }
         if units.is_empty() {
             return Vec::new();
@@ -143,12 +143,15 @@ impl Shared {
         let results = self.consumer.commit(units, deadline).await;
         let mut again = Vec::new();
         let mut done = Vec::new();
-        for (finished, result) in committing.into_iter().zip(results) {
+        for ((token, finished), result) in committing.into_iter().zip(results) {
             match result {
                 Ok(()) => done.push(finished),
                 Err(error) if error.kind() == ErrorKind::StaleToken => {
-                    self.stale(&error);
-                    self.hand.remove([finished.job]);
+                    let back = self.forget(finished, Some(token));
+                    if back.is_none() {
+                        self.stale(&error);
+                    }
+                    again.extend(back);
                 }
                 Err(error) => again.extend(self.refused(finished, &error)),
             }

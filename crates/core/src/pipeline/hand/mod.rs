@@ -1,6 +1,8 @@
 //! Everything that a consumer has in hand: received and not yet settled.
 
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -272,6 +274,20 @@ impl Hand {
             table.recycle(job.attempt);
         }
         self.after_removal(table);
+    }
+
+    /// Forgets a job whose delivery the broker took away, or refuses to settle under `stale`. The job
+    /// comes back when the same message did meanwhile, under a new token: it is to be settled then.
+    pub(super) fn forget(&self, job: Job, stale: Option<Token>) -> Option<Job> {
+        let mut table = self.lock();
+        let taken_over = |e: &table::Entry| !e.lost && !e.acked && Some(e.token) != stale;
+        if table.entries.get(job.key).is_some_and(taken_over) {
+            return Some(job);
+        }
+        table.remove(job.key);
+        table.recycle(job.attempt);
+        self.after_removal(table);
+        None
     }
 
     /// The broker took these away: what has not been started is forgotten, as it will come again;

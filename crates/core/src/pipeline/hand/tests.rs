@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Hand, Job, Offered};
+use crate::VirtualClock;
+use crate::broker::Token;
+use crate::model::{ChannelName, ConsumerName, Delivery, GroupName, Message};
+use crate::service::Scope;
+
+fn hand() -> Hand {
+    let scope = Scope {
+        consumer: ConsumerName::new("mailer").unwrap(),
+        channel: ChannelName::new("orders").unwrap(),
+        group: GroupName::new("orders").unwrap(),
+        outputs: Vec::new(),
+        clock: Arc::new(VirtualClock::default()),
+    };
+    Hand::new(false, Arc::new(scope))
+}
+
+fn token(slot: u64) -> Token {
+    Token { consumer: 0, epoch: 0, slot, generation: 0 }
+}
+
+fn offer(hand: &Hand, slot: u64) -> Offered {
+    let mut delivery = Delivery::new(Message::new("x").with_id("m"), token(slot));
+    delivery.redelivered = slot > 1;
+    let mut answer = None;
+    hand.take_in(vec![delivery], Instant::now(), |offered, _| answer = Some(offered));
+    answer.unwrap()
+}
+
+async fn lost() -> (Hand, Job) {
+    let hand = hand();
+    assert_eq!(offer(&hand, 1), Offered::Taken);
+    let job = hand.next().await.unwrap();
+    hand.lose(&[token(1)]);
+    (hand, job)
+}
+
+#[tokio::test]
+async fn what_is_lost_can_be_forgotten() {
+    let (hand, job) = lost().await;
+    assert!(hand.forget(job, None).is_none());
+    assert_eq!(hand.counts(), super::Counts::default());
+}
+
+#[tokio::test]
+async fn what_came_back_meanwhile_is_not_forgotten() {
+    let (hand, job) = lost().await;
+    assert_eq!(offer(&hand, 2), Offered::TakenOver);
+    let job = hand.forget(job, Some(token(1))).expect("it has a token to settle");
+    assert_eq!(hand.live_token(job.key), Some(token(2)));
+    assert!(hand.forget(job, Some(token(2))).is_none(), "unless that one is refused too");
+}

@@ -203,7 +203,7 @@ impl Shared {
 
     /// A send of this one was not confirmed: what is to be tried next.
     fn refused(&self, finished: Finished, error: &Error) -> Option<Finished> {
-        if !error.is_retryable() && matches!(finished.notice, Notice::Handled { .. }) {
+        if is_the_messages_fault(error) && matches!(finished.notice, Notice::Handled { .. }) {
             let text = error.to_string();
             let reason = DeadLetterReason::OutputRejected;
             return Some(self.dead_lettered(finished.job, reason, text));
@@ -253,4 +253,11 @@ impl Shared {
             },
         }
     }
+}
+
+/// Whether an output can never be sent as it is. Credentials, rights and missing objects are put
+/// right by people: until then the original stays unsettled.
+fn is_the_messages_fault(error: &Error) -> bool {
+    use ErrorKind::{Malformed, Other, TooLarge, Unsupported};
+    !error.is_retryable() && matches!(error.kind(), TooLarge | Malformed | Unsupported | Other)
 }

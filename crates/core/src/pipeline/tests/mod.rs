@@ -1,6 +1,7 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
 mod held;
+mod limits;
 mod smoke;
 mod stalls;
 

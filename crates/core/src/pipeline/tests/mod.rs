@@ -1,5 +1,6 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
+mod batches;
 mod held;
 mod limits;
 mod smoke;

@@ -136,7 +136,7 @@ impl Hand {
     /// Another attempt at once, before anything else.
     ///
     /// Like [`bar`](Hand::bar) and [`park`](Hand::park), it returns the job when there is no point
-    /// in waiting: the hand is closing, or the broker took the delivery away.
+    /// in waiting: the hand is closing, or the broker took the delivery away, or is about to.
     pub(super) fn again(&self, job: Job) -> Option<Job> {
         let back = self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key));
         self.work.notify_one();
@@ -213,7 +213,7 @@ impl Hand {
         let mut table = self.lock();
         let (key, closing) = (job.key, table.closing);
         match table.entries.get_mut(key) {
-            Some(entry) if !entry.lost && !closing => {
+            Some(entry) if !entry.lost && !entry.revoked && !closing => {
                 entry.held.clone_from(&job.held);
                 entry.phase = phase;
                 entry.job = Some(job);
@@ -300,9 +300,13 @@ impl Hand {
         orphaned
     }
 
-    /// These are being taken away: what has not been started leaves the hand, to be released.
+    /// These are being taken away: what has not been started leaves the hand, to be released; what has
+    /// is finished, but waits for nothing any more.
     pub(super) fn revoke(&self, tokens: &[Token]) -> Vec<(Token, Option<Held>)> {
         let mut table = self.lock();
+        for (_, entry) in &mut table.entries {
+            entry.revoked |= tokens.contains(&entry.token);
+        }
         let dropped = table.drop_waiting(|entry| tokens.contains(&entry.token));
         self.after_removal(table);
         dropped

@@ -54,3 +54,13 @@ async fn what_came_back_meanwhile_is_not_forgotten() {
     assert_eq!(hand.live_token(job.key), Some(token(2)));
     assert!(hand.forget(job, Some(token(2))).is_none(), "unless that one is refused too");
 }
+
+#[tokio::test]
+async fn what_is_revoked_while_it_runs_waits_for_nothing_any_more() {
+    let hand = hand();
+    offer(&hand, 1);
+    let job = hand.next().await.unwrap();
+    assert!(hand.revoke(&[token(1)]).is_empty());
+    let job = hand.park(job, Instant::now()).expect("it is to be released");
+    assert_eq!(hand.live_token(job.key), Some(token(1)));
+}

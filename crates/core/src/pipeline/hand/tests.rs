@@ -9,6 +9,10 @@ use crate::model::{ChannelName, ConsumerName, Delivery, GroupName, Message};
 use crate::service::Scope;
 
 fn hand() -> Hand {
+    with_lanes(false)
+}
+
+fn with_lanes(ordered: bool) -> Hand {
     let scope = Scope {
         consumer: ConsumerName::new("mailer").unwrap(),
         channel: ChannelName::new("orders").unwrap(),
@@ -16,7 +20,7 @@ fn hand() -> Hand {
         outputs: Vec::new(),
         clock: Arc::new(VirtualClock::default()),
     };
-    Hand::new(false, Arc::new(scope))
+    Hand::new(ordered, Arc::new(scope))
 }
 
 fn token(slot: u64) -> Token {
@@ -24,7 +28,7 @@ fn token(slot: u64) -> Token {
 }
 
 fn offer(hand: &Hand, slot: u64) -> Offered {
-    let mut delivery = Delivery::new(Message::new("x").with_id("m"), token(slot));
+    let mut delivery = Delivery::new(Message::new("x").with_id("m").with_key("k"), token(slot));
     delivery.redelivered = slot > 1;
     let mut answer = None;
     hand.take_in(vec![delivery], Instant::now(), |offered, _| answer = Some(offered));
@@ -63,4 +67,16 @@ async fn what_is_revoked_while_it_runs_waits_for_nothing_any_more() {
     assert!(hand.revoke(&[token(1)]).is_empty());
     let job = hand.park(job, Instant::now()).expect("it is to be released");
     assert_eq!(hand.live_token(job.key), Some(token(1)));
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_released_head_is_released_with_it() {
+    let hand = with_lanes(true);
+    for slot in 1..=3 {
+        offer(&hand, slot);
+    }
+    let head = hand.next().await.unwrap();
+    assert_eq!(hand.drop_behind(head.key), [token(2), token(3)]);
+    hand.remove([head]);
+    assert_eq!(hand.counts(), super::Counts::default());
 }

@@ -38,10 +38,12 @@ impl<T> Slots<T> {
                 *sent = true;
                 true
             }
-            _ => {
-                self.0.try_remove(slot);
+            Some(Slot::Abandoned) => {
+                self.0.remove(slot);
                 false
             }
+            // Answered by `complete_all`, and its owner's until closed.
+            _ => false,
         }
     }
 
@@ -57,10 +59,12 @@ impl<T> Slots<T> {
                 Slot::Waiting { waker, .. } => waker,
                 _ => None,
             },
-            _ => {
-                self.0.try_remove(slot);
+            Slot::Abandoned => {
+                self.0.remove(slot);
                 None
             }
+            // Answered by `complete_all`, and its owner's until closed.
+            _ => None,
         }
     }
 
@@ -118,6 +122,18 @@ mod tests {
         slots.complete(second, 2);
         assert_eq!(slots.poll(second, Waker::noop()), Some(2));
         slots.close(second);
+        assert!(slots.0.is_empty());
+    }
+
+    #[test]
+    fn an_answer_stays_when_a_second_one_comes() {
+        let mut slots = Slots::default();
+        let slot = slots.open();
+        slots.complete_all(|_| 1);
+        assert!(slots.complete(slot, 2).is_none());
+        assert!(!slots.sending(slot));
+        assert_eq!(slots.poll(slot, Waker::noop()), Some(1));
+        slots.close(slot);
         assert!(slots.0.is_empty());
     }
 

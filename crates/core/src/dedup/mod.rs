@@ -8,6 +8,7 @@
 //! The pipeline's order: claim → handler → renew → outputs confirmed → commit → ack; after a failure:
 //! retry copy confirmed → hand over → ack.
 
+mod guarded;
 mod memory;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use smol_str::{SmolStr, format_smolstr};
 
+pub(crate) use guarded::Guarded;
 pub use memory::MemoryDedupStore;
 
 use crate::Result;

@@ -15,7 +15,7 @@ use super::stages::Skip;
 use crate::broker::Settlement;
 use crate::config::AckMode;
 use crate::dedup::HandOver;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, hop};
 use crate::service::{Attempt, CLASS_OUTPUT, DeadLettered, HandlerError, Output, Retried};
 
 /// What follows an attempt.
@@ -120,6 +120,12 @@ impl Shared {
         let (channel, group) = (&self.config.channel, &self.config.group);
         let fits = |m: &_| self.hop_fits(m);
         let send = retry_copy(&job.attempt.delivery, channel, group, due, Some(next), fits);
+        if send.message.headers().get(hop::ATTEMPT).is_none() {
+            // Without its count a copy would be a first attempt again, and the chain without end.
+            Arc::make_mut(&mut job.attempt).number = retried.attempt;
+            let reason = DeadLetterReason::OverLimit;
+            return Next::Finish(self.dead_lettered(job, reason, retried.error));
+        }
         let window = self.config.dedup.as_ref().map_or(Duration::ZERO, |d| d.window);
         let hand_over = |held| HandOver { held, attempt: number, retain: wait + window };
         Next::Finish(Finished {

@@ -15,7 +15,7 @@ use super::worker::Worker;
 use crate::broker::{Consumer, ConsumerStatus, Limits};
 use crate::clock::Clock;
 use crate::config::ConsumerConfig;
-use crate::dedup::DedupStore;
+use crate::dedup::{DedupStore, Guarded};
 use crate::observe::metrics::ConsumerMetrics;
 use crate::publish::{Pump, Route};
 use crate::service::{Hooks, Identity, Scope};
@@ -85,10 +85,13 @@ impl Pipeline {
             outputs: start.outputs,
             clock: Arc::clone(&clock),
         });
-        let dedup = start.store.map(|store| Dedup {
-            claims: Arc::new(Claims::new(Arc::clone(&store))),
-            store,
-            identity: start.identity,
+        let dedup = start.store.map(|store| {
+            let store: Arc<dyn DedupStore> = Arc::new(Guarded(store));
+            Dedup {
+                claims: Arc::new(Claims::new(Arc::clone(&store))),
+                store,
+                identity: start.identity,
+            }
         });
         let shared = Arc::new(Shared {
             ordered: start.ordered,

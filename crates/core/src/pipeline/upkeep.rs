@@ -145,7 +145,11 @@ impl Shared {
                     .collect();
                 self.lose(&lost).await;
             }
-            self.renew_claims(leases.held).await;
+            // A store that hangs must not keep the next leases from being extended.
+            let renewed = self.renew_claims(leases.held);
+            if tokio::time::timeout_at(deadline, renewed).await.is_err() {
+                tracing::warn!(consumer = %self.config.name, "claims were not renewed in time");
+            }
         }
     }
 

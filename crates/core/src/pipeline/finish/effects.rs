@@ -137,7 +137,7 @@ impl Shared {
             };
             let sends = finished.sends.iter().map(|s| s.send.clone()).collect();
             units.push(Unit { token, sends });
-            committing.push(finished);
+            committing.push((token, finished));
         }
         if units.is_empty() {
             return Vec::new();
@@ -146,12 +146,15 @@ impl Shared {
         let results = self.consumer.commit(units, deadline).await;
         let mut again = Vec::new();
         let mut done = Vec::new();
-        for (finished, result) in committing.into_iter().zip(results) {
+        for ((token, finished), result) in committing.into_iter().zip(results) {
             match result {
                 Ok(()) => done.push(finished),
                 Err(error) if error.kind() == ErrorKind::StaleToken => {
-                    self.stale(&error);
-                    self.hand.remove([finished.job]);
+                    let back = self.forget(finished, Some(token));
+                    if back.is_none() {
+                        self.stale(&error);
+                    }
+                    again.extend(back);
                 }
                 Err(error) => again.extend(self.refused(finished, &error)),
             }
@@ -203,7 +206,7 @@ impl Shared {
 
     /// A send of this one was not confirmed: what is to be tried next.
     fn refused(&self, finished: Finished, error: &Error) -> Option<Finished> {
-        if !error.is_retryable() && matches!(finished.notice, Notice::Handled { .. }) {
+        if is_the_messages_fault(error) && matches!(finished.notice, Notice::Handled { .. }) {
             let text = error.to_string();
             let reason = DeadLetterReason::OutputRejected;
             return Some(self.dead_lettered(finished.job, reason, text));
@@ -253,4 +256,11 @@ impl Shared {
             },
         }
     }
+}
+
+/// Whether an output can never be sent as it is. Credentials, rights and missing objects are put
+/// right by people: until then the original stays unsettled.
+fn is_the_messages_fault(error: &Error) -> bool {
+    use ErrorKind::{Malformed, Other, TooLarge, Unsupported};
+    !error.is_retryable() && matches!(error.kind(), TooLarge | Malformed | Unsupported | Other)
 }

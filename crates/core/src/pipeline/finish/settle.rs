@@ -5,7 +5,10 @@ use tracing::Instrument;
 use super::{Finished, Notice, RESEND_BACKOFF, take};
 use crate::Error;
 use crate::broker::{Settlement, Token};
+<<<<<<< HEAD
 use crate::dedup::Held;
+=======
+>>>>>>> review
 use crate::pipeline::SETTLE_TIMEOUT;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::stages::Skip;
@@ -31,19 +34,25 @@ impl Shared {
         let mut settlements = Vec::with_capacity(batch.len());
         let mut settling = Vec::with_capacity(batch.len());
         let mut done = Vec::new();
+        let mut again = Vec::new();
+        let mut behind = Vec::new();
         for finished in batch {
             match self.hand.live_token(finished.job.key) {
                 Some(token) => {
+                    if finished.settlement == Settlement::Release {
+                        behind.extend(self.hand.drop_behind(finished.job.key));
+                    }
                     settlements.push((token, finished.settlement));
                     settling.push(finished);
                 }
                 None if self.hand.is_acked(finished.job.key) => done.push(finished),
-                None => {
-                    self.lost_too_late(&finished);
-                    self.hand.remove([finished.job]);
-                }
+                None => again.extend(self.forget(finished, None)),
             }
         }
+        // A later message of a key must not be handled before a released one.
+        add(&self.counters.released, behind.len() as u64);
+        settlements.extend(behind.into_iter().map(|token| (token, Settlement::Release)));
+        let mut unknown = false;
         if !settlements.is_empty() {
             let deadline = self.clock.instant() + SETTLE_TIMEOUT;
             let held = self.release_followers(&settling, &mut settlements);
@@ -56,32 +65,46 @@ impl Shared {
                 messaging.batch.message_count = settlements.len(),
             );
             let results = self.consumer.settle(&settlements, deadline).instrument(span).await;
-            let mut unknown = Vec::new();
             for ((finished, result), (token, _)) in
                 settling.into_iter().zip(results).zip(settlements)
             {
                 match result {
                     Ok(()) => done.push(finished),
-                    // The same message came back meanwhile, under a new token.
-                    Err(_)
-                        if self.hand.live_token(finished.job.key).is_some_and(|t| t != token) =>
-                    {
-                        unknown.push(finished);
+                    Err(error) if error.is_retryable() => {
+                        unknown = true;
+                        again.push(finished);
                     }
-                    Err(error) if error.is_retryable() => unknown.push(finished),
                     Err(error) => {
-                        self.stale(&error);
-                        self.lost_too_late(&finished);
-                        self.hand.remove([finished.job]);
+                        let back = self.forget(finished, Some(token));
+                        if back.is_none() {
+                            self.stale(&error);
+                        }
+                        again.extend(back);
                     }
                 }
             }
-            if !unknown.is_empty() {
-                self.settle_later(unknown);
-                self.clock.sleep_until(self.clock.instant() + RESEND_BACKOFF.0).await;
-            }
         }
         self.settled(done);
+        self.settle_later(again);
+        if unknown {
+            self.clock.sleep_until(self.clock.instant() + RESEND_BACKOFF.0).await;
+        }
+    }
+
+    /// The broker took the delivery away, or does not know `stale` any more. Comes back when the same
+    /// message is in hand again, under a new token.
+    pub(super) fn forget(&self, mut finished: Finished, stale: Option<Token>) -> Option<Finished> {
+        let key = finished.job.key;
+        match self.hand.forget(finished.job, stale) {
+            Some(job) => {
+                finished.job = job;
+                Some(finished)
+            }
+            None => {
+                tracing::debug!(consumer = %self.config.name, key, "the delivery is no longer ours");
+                None
+            }
+        }
     }
 
     /// Adds what waits behind released deliveries of the same keys, after all others; returns their
@@ -106,11 +129,6 @@ impl Shared {
         self.metrics.stale.increment(1);
         add(&self.counters.stale, 1);
         tracing::warn!(consumer = %self.config.name, %error, "settled too late: the message comes again, a possible duplicate");
-    }
-
-    /// The broker took the delivery away while it was worked on, or a release was all that was left.
-    fn lost_too_late(&self, finished: &Finished) {
-        tracing::debug!(consumer = %self.config.name, key = finished.job.key, "the delivery is no longer ours");
     }
 
     pub(super) fn settled(&self, done: Vec<Finished>) {

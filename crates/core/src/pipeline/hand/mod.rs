@@ -146,7 +146,7 @@ impl Hand {
     /// Another attempt at once, before anything else.
     ///
     /// Like [`bar`](Hand::bar) and [`park`](Hand::park), it returns the job when there is no point
-    /// in waiting: the hand is closing, or the broker took the delivery away.
+    /// in waiting: the hand is closing, or the broker took the delivery away, or is about to.
     pub(super) fn again(&self, job: Job) -> Option<Job> {
         // The worker that gives it back comes for it.
         self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key))
@@ -222,7 +222,7 @@ impl Hand {
         let mut table = self.lock();
         let (key, closing) = (job.key, table.closing);
         match table.entries.get_mut(key) {
-            Some(entry) if !entry.lost && !closing => {
+            Some(entry) if !entry.lost && !entry.revoked && !closing => {
                 entry.held.clone_from(&job.held);
                 entry.phase = phase;
                 entry.job = Some(job);
@@ -285,6 +285,20 @@ impl Hand {
         self.after_removal(table);
     }
 
+    /// Forgets a job whose delivery the broker took away, or refuses to settle under `stale`. The job
+    /// comes back when the same message did meanwhile, under a new token: it is to be settled then.
+    pub(super) fn forget(&self, job: Job, stale: Option<Token>) -> Option<Job> {
+        let mut table = self.lock();
+        let taken_over = |e: &table::Entry| !e.lost && !e.acked && Some(e.token) != stale;
+        if table.entries.get(job.key).is_some_and(taken_over) {
+            return Some(job);
+        }
+        table.remove(job.key);
+        table.recycle(job.attempt);
+        self.after_removal(table);
+        None
+    }
+
     /// The broker took these away: what has not been started is forgotten, as it will come again;
     /// what is being worked on goes on, in case the same message comes back here. Returns the claims
     /// of what was forgotten.
@@ -295,9 +309,22 @@ impl Hand {
         orphaned
     }
 
-    /// These are being taken away: what has not been started leaves the hand, to be released.
+    /// The head of a lane is released: what waits behind it leaves the hand, to be released with it.
+    pub(super) fn drop_behind(&self, key: usize) -> Vec<Token> {
+        let mut table = self.lock();
+        let lane = table.entries.get(key).and_then(|e| table.lanes.get(e.lane.as_ref()?));
+        let behind: Vec<usize> =
+            lane.into_iter().flatten().copied().filter(|k| *k != key).collect();
+        behind.into_iter().filter_map(|key| table.remove(key)).map(|(token, _)| token).collect()
+    }
+
+    /// These are being taken away: what has not been started leaves the hand, to be released; what has
+    /// is finished, but waits for nothing any more.
     pub(super) fn revoke(&self, tokens: &[Token]) -> Vec<(Token, Option<Held>)> {
         let mut table = self.lock();
+        for (_, entry) in &mut table.entries {
+            entry.revoked |= tokens.contains(&entry.token);
+        }
         let dropped = table.drop_waiting(|entry| tokens.contains(&entry.token));
         self.after_removal(table);
         dropped

@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub(super) job: Option<Job>,
     /// The broker took the delivery away.
     pub(super) lost: bool,
+    /// The broker is taking the delivery away, and waits for its settlement.
+    pub(super) revoked: bool,
     /// Acked before handling.
     pub(super) acked: bool,
     pub(super) stuck: bool,
@@ -127,6 +129,7 @@ impl Table {
             phase: Phase::Waiting,
             job: Some(Job { key, attempt, held: None, waits: 0 }),
             lost: false,
+            revoked: false,
             acked: false,
             stuck: false,
             held: None,
@@ -152,6 +155,7 @@ impl Table {
         };
         entry.token = token;
         entry.lost = false;
+        entry.revoked = false;
         self.lost -= 1;
         true
     }

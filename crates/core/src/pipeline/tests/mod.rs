@@ -1,6 +1,12 @@
 //! The pipeline on the in-memory broker, in virtual time.
 
+mod batches;
 mod held;
+<<<<<<< HEAD
+=======
+mod limits;
+mod smoke;
+>>>>>>> review
 mod stalls;
 
 use std::sync::Arc;

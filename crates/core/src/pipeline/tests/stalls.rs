@@ -1,4 +1,4 @@
-//! A store that fails or hangs holds up only what depends on it.
+//! A store that fails, hangs or panics holds up only what depends on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dedup::{Claim, ClaimRequest, DedupStore, HandOver, Held, MemoryDedupStore};
 use crate::{App, Context, Error, ErrorKind, HandlerError, Message, Result, Service, VirtualClock};
 
-/// Fails, or hangs, for the messages whose ids say so.
+/// Fails, hangs or panics for the messages whose ids say so.
 #[derive(Debug)]
 struct Moody(MemoryDedupStore);
 
@@ -19,6 +19,7 @@ impl Moody {
         if held.iter().any(|h| h.key.as_str().contains("hang")) {
             std::future::pending::<()>().await;
         }
+        assert!(!held.iter().any(|h| h.key.as_str().contains("panic")), "a store that panics");
         if held.iter().any(|h| h.key.as_str().contains("fail")) {
             return Err(Error::new(ErrorKind::Store, "down"));
         }
@@ -60,6 +61,21 @@ async fn start_moody<S: Send + Sync + 'static>(
     );
     let app = App::new().clock(clock).dedup_store("moody", Arc::new(store)).serve(service);
     app.start(Config::builder().text("polymq.toml", &config).build().unwrap()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_has_failed() {
+    async fn handle(_: Order, _: Context<()>) -> std::result::Result<(), HandlerError> {
+        Ok(())
+    }
+    let running = start_moody("", Service::new(()).on("mailer", handle)).await;
+    for id in ["panic", "good"] {
+        let order = Message::of(&Order { n: 1 }).unwrap().with_id(id);
+        running.publisher().publish_message("orders", order).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let state = running.state("mailer").unwrap();
+    assert_eq!((state.tally.handled, state.settling), (1, 1), "{state:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,10 @@ impl Pump {
         }
         state.oldest = (!state.pending.is_empty()).then_some(now);
         if batch.is_empty() {
-            return if state.pending.is_empty() { Next::Wait(None) } else { Next::Wait(Some(now)) };
+            drop(state);
+            // All of them were given up: whoever closes need not wait for them, either.
+            self.idle.notify_waiters();
+            return Next::Wait(Some(now));
         }
         state.calls += 1;
         Next::Batch(batch)

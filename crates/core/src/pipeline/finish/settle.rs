@@ -5,10 +5,7 @@ use tracing::Instrument;
 use super::{Finished, Notice, RESEND_BACKOFF, take};
 use crate::Error;
 use crate::broker::{Settlement, Token};
-<<<<<<< HEAD
 use crate::dedup::Held;
-=======
->>>>>>> review
 use crate::pipeline::SETTLE_TIMEOUT;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::stages::Skip;
@@ -35,13 +32,9 @@ impl Shared {
         let mut settling = Vec::with_capacity(batch.len());
         let mut done = Vec::new();
         let mut again = Vec::new();
-        let mut behind = Vec::new();
         for finished in batch {
             match self.hand.live_token(finished.job.key) {
                 Some(token) => {
-                    if finished.settlement == Settlement::Release {
-                        behind.extend(self.hand.drop_behind(finished.job.key));
-                    }
                     settlements.push((token, finished.settlement));
                     settling.push(finished);
                 }
@@ -49,9 +42,6 @@ impl Shared {
                 None => again.extend(self.forget(finished, None)),
             }
         }
-        // A later message of a key must not be handled before a released one.
-        add(&self.counters.released, behind.len() as u64);
-        settlements.extend(behind.into_iter().map(|token| (token, Settlement::Release)));
         let mut unknown = false;
         if !settlements.is_empty() {
             let deadline = self.clock.instant() + SETTLE_TIMEOUT;

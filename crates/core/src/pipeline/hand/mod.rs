@@ -309,15 +309,6 @@ impl Hand {
         orphaned
     }
 
-    /// The head of a lane is released: what waits behind it leaves the hand, to be released with it.
-    pub(super) fn drop_behind(&self, key: usize) -> Vec<Token> {
-        let mut table = self.lock();
-        let lane = table.entries.get(key).and_then(|e| table.lanes.get(e.lane.as_ref()?));
-        let behind: Vec<usize> =
-            lane.into_iter().flatten().copied().filter(|k| *k != key).collect();
-        behind.into_iter().filter_map(|key| table.remove(key)).map(|(token, _)| token).collect()
-    }
-
     /// These are being taken away: what has not been started leaves the hand, to be released; what has
     /// is finished, but waits for nothing any more.
     pub(super) fn revoke(&self, tokens: &[Token]) -> Vec<(Token, Option<Held>)> {

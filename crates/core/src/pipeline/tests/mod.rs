@@ -2,11 +2,7 @@
 
 mod batches;
 mod held;
-<<<<<<< HEAD
-=======
 mod limits;
-mod smoke;
->>>>>>> review
 mod stalls;
 
 use std::sync::Arc;

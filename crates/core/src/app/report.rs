@@ -51,6 +51,7 @@ impl fmt::Display for DrainReport {
             for (what, ids) in [
                 ("cancelled, will come again", &c.cancelled),
                 ("not settled in time, will come again", &c.unsettled),
+                ("acked before handling and cut short, will not come again", &c.forfeited),
             ] {
                 if !ids.is_empty() {
                     write!(f, "\n    {} {what}:", ids.len())?;

@@ -35,8 +35,12 @@ pub(super) async fn start(app: App, config: Config) -> Result<Running> {
     let stores = stores(&config, &bound, &registered, &clock, &mut problems);
     refuse(problems)?;
 
-    let opened = connect(&config, &adapters, &clock).await?;
-    let started = assemble(&config, &opened, bound, &stores, &hooks, &clock).await;
+    let mut opened = BTreeMap::new();
+    let started = async {
+        connect(&config, &adapters, &clock, &mut opened).await?;
+        assemble(&config, &opened, bound, &stores, &hooks, &clock).await
+    };
+    let started = started.await;
     if started.is_err() {
         let deadline = clock.instant() + config.drain_timeout;
         for opened in opened.values() {
@@ -59,8 +63,8 @@ async fn connect(
     config: &Config,
     adapters: &[Arc<dyn Adapter>],
     clock: &Arc<dyn Clock>,
-) -> Result<BTreeMap<String, Opened>> {
-    let mut opened = BTreeMap::new();
+    opened: &mut BTreeMap<String, Opened>,
+) -> Result<()> {
     let used: HashSet<&str> = config.channels.values().map(|c| c.broker.as_str()).collect();
     for (name, broker) in config.brokers.iter().filter(|(name, _)| used.contains(name.as_str())) {
         let adapter = adapters.iter().find(|a| a.schemes().contains(&broker.scheme.as_str()));
@@ -81,7 +85,7 @@ async fn connect(
         let broker = connected.map_err(|e| e.with_operation("connect").with_broker(name))?;
         opened.insert(name.clone(), Opened { broker, topology });
     }
-    Ok(opened)
+    Ok(())
 }
 
 type Assembled =

@@ -70,6 +70,23 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// The longest that all delayed retries of one message can wait together, up to `max_elapsed`.
+    #[must_use]
+    pub fn longest_total(&self) -> Duration {
+        let each = |delayed| Self { delayed, ..self.clone() }.longest_delay();
+        let mut total = Duration::ZERO;
+        for n in 1..=self.delayed {
+            let delay = each(n);
+            total = total.saturating_add(delay);
+            // At the cap every further delay is the same; after a thousand it hardly matters.
+            if delay == self.max || n == 1000 {
+                total = total.saturating_add(delay.saturating_mul(self.delayed - n));
+                break;
+            }
+        }
+        total.min(self.max_elapsed.unwrap_or(Duration::MAX))
+    }
+
     /// The longest that a delayed retry can wait; zero when there is none.
     #[must_use]
     pub fn longest_delay(&self) -> Duration {
@@ -103,5 +120,20 @@ mod tests {
         assert_eq!(longest(Backoff::Exponential, Jitter::Full, 10_000), 300);
         assert_eq!(longest(Backoff::Constant, Jitter::Decorrelated, 2), 300);
         assert_eq!(longest(Backoff::Exponential, Jitter::Full, 0), 0);
+    }
+
+    #[test]
+    fn the_longest_total_adds_up_the_delays_up_to_max_elapsed() {
+        let base = RetryPolicy { delayed: 10, ..RetryPolicy::default() };
+        let total = |policy: &RetryPolicy| policy.longest_total().as_secs();
+        // 1 + 2 + … + 256, then 300 once.
+        assert_eq!(total(&base), 511 + 300);
+        assert_eq!(total(&RetryPolicy { delayed: 0, ..base.clone() }), 0);
+        let endless = RetryPolicy { delayed: u32::MAX, ..base.clone() };
+        assert_eq!(total(&endless), 511 + 300 * (u64::from(u32::MAX) - 9));
+        let bounded = RetryPolicy { max_elapsed: Some(Duration::from_secs(60)), ..endless };
+        assert_eq!(total(&bounded), 60);
+        let constant = RetryPolicy { backoff: Backoff::Constant, delayed: 5000, ..base };
+        assert_eq!(total(&constant), 5000);
     }
 }

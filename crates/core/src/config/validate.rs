@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Findings, unknown};
-use super::{ChannelConfig, Config, ConsumerConfig};
+use super::{ChannelConfig, Config, ConsumerConfig, HumanDuration};
 use crate::broker::{ChannelKind, ChannelRole, DEFAULT_PARTITIONS, StartPosition};
 use crate::model::{ChannelName, GroupName};
 
@@ -18,6 +18,7 @@ pub(super) fn run(config: &mut Config, declared: &BTreeSet<String>, findings: &m
         group(config, consumer, &path, findings);
         let Some(consumer) = config.consumers.get(&consumer.name).cloned() else { continue };
         store(config, &consumer, &path, findings);
+        waits(config, &consumer, &path, findings);
         dead_letter(config, &consumer, &path, declared, findings);
     }
     agreement(config, findings);
@@ -49,6 +50,22 @@ fn group(config: &mut Config, consumer: &ConsumerConfig, path: &str, findings: &
         }
         consumer.group = only;
         consumer.start = StartPosition::Latest;
+    }
+}
+
+/// On an ordered channel delays are waited in the process, so a message's lease must outlast them.
+fn waits(config: &Config, consumer: &ConsumerConfig, path: &str, findings: &mut Findings) {
+    let ordered = config.channels.get(&consumer.channel).is_some_and(|c| c.ordered);
+    let total = consumer.retry.longest_total();
+    if ordered && total >= consumer.max_lease {
+        let message = format!(
+            "on an ordered channel delays are waited in the process: up to {} in all, but \
+             `max_lease` is {}",
+            HumanDuration(total),
+            HumanDuration(consumer.max_lease)
+        );
+        let fix = "raise `max_lease`, set a `max_elapsed` below it, or lower `delayed` or `max`";
+        findings.problem(format!("{path}.retry"), message, fix);
     }
 }
 

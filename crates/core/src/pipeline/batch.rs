@@ -1,4 +1,4 @@
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -134,7 +134,10 @@ impl BatchWorker {
         // The call itself may panic, before there is a future.
         let handler = AssertUnwindSafe(async move { gathering.run().await });
         let timeout = shared.config.timeout;
-        let result = tokio::time::timeout(timeout, handler.catch_unwind().instrument(span)).await;
+        let mut handler = Box::pin(handler.catch_unwind().instrument(span));
+        let result = tokio::time::timeout(timeout, handler.as_mut()).await;
+        // What a cancelled handler drops may panic in its turn.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
         let result = into_result(result, timeout);
         shared.took(&result, shared.clock.instant() - start);
         let count = items.len();
@@ -150,7 +153,12 @@ impl BatchWorker {
         };
         for (job, probe) in items {
             let outputs = job.attempt.close();
-            shared.ended(job, probe, answers.next().unwrap_or(Ok(())), outputs);
+            shared.ended(
+                job,
+                probe,
+                answers.next().unwrap_or_else(|| Err("no answer".into())),
+                outputs,
+            );
         }
     }
 }

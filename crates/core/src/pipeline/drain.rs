@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Tally;
+use super::hand::Abandoned;
 use super::task::Pipeline;
 use crate::model::{ConsumerName, MessageId};
 
@@ -18,6 +19,9 @@ pub struct ConsumerReport {
     pub cancelled: Vec<Option<MessageId>>,
     /// Messages whose sends or settlements had no answer by the deadline. They come again.
     pub unsettled: Vec<Option<MessageId>>,
+    /// Messages of a consumer with `ack = "before"` that were acked and whose handling was not
+    /// finished by the deadline. They do not come again.
+    pub forfeited: Vec<Option<MessageId>>,
     /// Handlers that could not be cancelled, because they never yield.
     pub stuck: usize,
     /// What went wrong while closing.
@@ -30,6 +34,7 @@ impl ConsumerReport {
     pub fn is_clean(&self) -> bool {
         self.cancelled.is_empty()
             && self.unsettled.is_empty()
+            && self.forfeited.is_empty()
             && self.stuck == 0
             && self.error.is_none()
     }
@@ -81,13 +86,18 @@ impl Pipeline {
             tally: Tally::default(),
             cancelled: Vec::new(),
             unsettled: Vec::new(),
+            forfeited: Vec::new(),
             stuck,
             error: None,
         };
         let mut held = Vec::new();
         let mut tokens = Vec::new();
         for left in shared.hand.abandon() {
-            let list = if left.running { &mut report.cancelled } else { &mut report.unsettled };
+            let list = match left {
+                Abandoned { acked: true, .. } => &mut report.forfeited,
+                Abandoned { running: true, .. } => &mut report.cancelled,
+                _ => &mut report.unsettled,
+            };
             list.push(left.id);
             held.extend(left.held);
             tokens.extend(left.token);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Route, Routes};
 use crate::broker::{Confirmation, Outcome, Send};
-use crate::clock::Clock;
+use crate::clock::{Clock, FAR};
 use crate::config::{PublishConfig, WhenFull};
 use crate::model::{Message, Payload};
 use crate::{Error, Result};
@@ -80,7 +80,7 @@ impl Publisher {
     pub async fn publish_message(&self, channel: &str, message: Message) -> Result<Confirmation> {
         let route = self.routes.get(channel)?;
         let send = route.prepare(message, self.clock.now())?;
-        let deadline = self.clock.instant() + self.options.deadline;
+        let deadline = self.clock.instant() + self.options.deadline.min(FAR);
         route
             .pump
             .publish(send, deadline, self.options.when_full)
@@ -109,7 +109,7 @@ impl Publisher {
                 Err(error) => refused.push((index, error)),
             }
         }
-        let deadline = self.clock.instant() + self.options.deadline;
+        let deadline = self.clock.instant() + self.options.deadline.min(FAR);
         let mut outcomes = route.pump.publish_all(sends, deadline, self.options.when_full).await;
         for (index, error) in refused {
             outcomes.insert(index, Outcome::Rejected(error));

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why a handler failed: retried, unless it says that it is permanent.
@@ -71,6 +72,12 @@ impl HandlerError {
 
     /// The error chain, outermost first, one per line, at most `limit` bytes.
     pub(crate) fn chain(&self, limit: usize) -> String {
+        // An error's text is the application's code: it must not take the message with it.
+        let chain = catch_unwind(AssertUnwindSafe(|| self.full_chain(limit)));
+        chain.unwrap_or_else(|_| "an error whose text panics".to_owned())
+    }
+
+    fn full_chain(&self, limit: usize) -> String {
         let mut text = self.source.to_string();
         let mut cause = self.source.source();
         while let Some(error) = cause {

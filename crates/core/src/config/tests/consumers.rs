@@ -201,3 +201,23 @@ fn a_start_on_a_queue_is_warned_about() {
              there; fix: remove `start`, or make the channel a topic"]
     );
 }
+
+#[test]
+fn delays_in_the_process_must_fit_into_the_lease() {
+    let consumer = |retry: &str| {
+        format!(
+            "[channels.o]\nkind = 'queue'\norder_by = 'key'\n\
+             [consumers.c]\nchannel = 'o'\nmax_lease = '10m'\nretry = {{ {retry} }}"
+        )
+    };
+    let found = problems(&consumer("delayed = 20, max = '1m'"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains(
+            "consumers.c.retry: on an ordered channel delays are waited in the process: up to 15m \
+             3s in all, but `max_lease` is 10m; fix: raise `max_lease`"
+        ),
+        "{found:?}"
+    );
+    good(&consumer("delayed = 20, max = '1m', max_elapsed = '9m'"));
+}

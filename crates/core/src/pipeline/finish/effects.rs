@@ -3,6 +3,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::settle::complete;
 use super::{ClaimEnd, Finished, Notice, RESEND_BACKOFF, into_release, take};
 use crate::broker::{Outcome, Send, Settlement, Unit};
 use crate::config::StoreFailure;
@@ -143,7 +144,8 @@ impl Shared {
             return Vec::new();
         }
         let deadline = self.clock.instant() + SEND_TIMEOUT;
-        let results = self.consumer.commit(units, deadline).await;
+        let count = units.len();
+        let results = complete(self.consumer.commit(units, deadline).await, count);
         let mut again = Vec::new();
         let mut done = Vec::new();
         for ((token, finished), result) in committing.into_iter().zip(results) {

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use tracing::Instrument;
 
 use super::{Finished, Notice, RESEND_BACKOFF, take};
-use crate::Error;
 use crate::broker::{Settlement, Token};
 use crate::dedup::Held;
 use crate::pipeline::SETTLE_TIMEOUT;
@@ -11,6 +10,15 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::stages::Skip;
 use crate::pipeline::tally::add;
 use crate::service::Retried;
+use crate::{Error, ErrorKind, Result};
+
+/// A result for each, also where an adapter breaks its contract and gives fewer.
+pub(super) fn complete(mut results: Vec<Result<()>>, count: usize) -> Vec<Result<()>> {
+    results.resize_with(count, || {
+        Err(Error::new(ErrorKind::Other, "the adapter gave no result").retryable(true))
+    });
+    results
+}
 
 impl Shared {
     /// Settles, one batch after the other: what arrives meanwhile goes with the next.
@@ -55,6 +63,7 @@ impl Shared {
                 messaging.batch.message_count = settlements.len(),
             );
             let results = self.consumer.settle(&settlements, deadline).instrument(span).await;
+            let results = complete(results, settlements.len());
             for ((finished, result), (token, _)) in
                 settling.into_iter().zip(results).zip(settlements)
             {

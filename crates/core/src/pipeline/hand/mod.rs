@@ -1,10 +1,12 @@
 //! Everything that a consumer has in hand: received and not yet settled.
 
+mod leases;
 mod table;
+mod waiting;
+
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +15,10 @@ use tokio::time::Instant;
 
 use crate::broker::Token;
 use crate::dedup::Held;
-use crate::model::{Delivery, MessageId};
+use crate::model::Delivery;
 use crate::service::{Attempt, Scope};
 
+pub(super) use leases::Abandoned;
 use table::{Phase, Table};
 
 /// A message that waits for a worker, or is with one.
@@ -143,98 +146,6 @@ impl Hand {
         true
     }
 
-    /// Another attempt at once, before anything else.
-    ///
-    /// Like [`bar`](Hand::bar) and [`park`](Hand::park), it returns the job when there is no point
-    /// in waiting: the hand is closing, or the broker took the delivery away, or is about to.
-    pub(super) fn again(&self, job: Job) -> Option<Job> {
-        // The worker that gives it back comes for it.
-        self.put_back(job, Phase::Waiting, |table, key| table.ready.push_front(key))
-    }
-
-    /// Holds a job back until the breaker lets it go.
-    pub(super) fn bar(&self, job: Job) -> Option<Job> {
-        self.put_back(job, Phase::Waiting, |table, key| table.barred.push_back(key))
-    }
-
-    /// Lets `count` of the jobs go that the breaker held back; says how many went.
-    pub(super) fn unbar(&self, count: usize) -> usize {
-        let mut table = self.lock();
-        let count = count.min(table.barred.len());
-        let freed: Vec<usize> = table.barred.drain(..count).collect();
-        for key in freed.into_iter().rev() {
-            table.ready.push_front(key);
-        }
-        drop(table);
-        if count > 0 {
-            self.work.notify_one();
-        }
-        count
-    }
-
-    /// Puts a job aside until `until`, holding its key and nothing else.
-    pub(super) fn park(&self, job: Job, until: Instant) -> Option<Job> {
-        let number = {
-            let mut table = self.lock();
-            table.parkings += 1;
-            table.parkings
-        };
-        let mut first = false;
-        let back = self.put_back(job, Phase::Parked(number), |table, key| {
-            first = table.timers.peek().is_none_or(|Reverse((at, ..))| until < *at);
-            table.timers.push(Reverse((until, key, number)));
-        });
-        if first {
-            self.timer_set.notify_one();
-        }
-        back
-    }
-
-    /// When the next parked job is due.
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.lock().timers.peek().map(|Reverse((at, ..))| *at)
-    }
-
-    /// Gives the parked jobs that are due back to the workers.
-    pub(super) fn wake_due(&self, now: Instant) {
-        let mut table = self.lock();
-        while table.timers.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
-            let Some(Reverse((_, key, number))) = table.timers.pop() else { break };
-            let Some(entry) = table.entries.get_mut(key) else { continue };
-            if entry.phase == Phase::Parked(number) {
-                entry.phase = Phase::Waiting;
-                table.ready.push_front(key);
-            }
-        }
-        let any = !table.ready.is_empty();
-        drop(table);
-        if any {
-            self.work.notify_one();
-        }
-    }
-
-    fn put_back(
-        &self,
-        job: Job,
-        phase: Phase,
-        queue: impl FnOnce(&mut Table, usize),
-    ) -> Option<Job> {
-        let mut table = self.lock();
-        let (key, closing) = (job.key, table.closing);
-        match table.entries.get_mut(key) {
-            Some(entry) if !entry.lost && !entry.revoked && !closing => {
-                entry.held.clone_from(&job.held);
-                entry.phase = phase;
-                entry.job = Some(job);
-                table.counts.running -= 1;
-                table.counts.waiting += 1;
-                queue(&mut table, key);
-                None
-            }
-            _ => Some(job),
-        }
-    }
-
     /// Records the claim under which a job runs, so that its lease is renewed.
     pub(super) fn set_held(&self, key: usize, held: Option<Held>) {
         if let Some(entry) = self.lock().entries.get_mut(key) {
@@ -353,41 +264,6 @@ impl Hand {
         self.left.notify_waiters();
     }
 
-    /// Takes out everything that is left, whatever it is doing.
-    pub(super) fn abandon(&self) -> Vec<Abandoned> {
-        let mut table = self.lock();
-        let entries = std::mem::take(&mut table.entries);
-        *table = Table { closing: true, ..Table::default() };
-        entries
-            .into_iter()
-            .map(|(_, entry)| Abandoned {
-                token: (!entry.lost && !entry.acked).then_some(entry.token),
-                id: entry.identity.id,
-                held: entry.held,
-                running: entry.phase == Phase::Running,
-            })
-            .collect()
-    }
-
-    /// Everything whose lease is to be renewed, and, once each, what has been in hand for longer
-    /// than `max_lease`.
-    pub(super) fn leases(&self, now: Instant, max_lease: std::time::Duration) -> Leases {
-        let mut leases = Leases::default();
-        for (_, entry) in &mut self.lock().entries {
-            if now.saturating_duration_since(entry.since) >= max_lease {
-                if !std::mem::replace(&mut entry.stuck, true) {
-                    leases.stuck.push(entry.identity.id.clone());
-                }
-                continue;
-            }
-            if !entry.lost && !entry.acked {
-                leases.tokens.push(entry.token);
-            }
-            leases.held.extend(entry.held.clone());
-        }
-        leases
-    }
-
     pub(super) fn counts(&self) -> Counts {
         self.lock().counts
     }
@@ -412,22 +288,4 @@ impl Drop for Idle<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// What is to be extended.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    pub(super) tokens: Vec<Token>,
-    pub(super) held: Vec<Held>,
-    pub(super) stuck: Vec<Option<MessageId>>,
-}
-
-/// Something that was still in hand at the end.
-#[derive(Debug)]
-pub(super) struct Abandoned {
-    pub(super) token: Option<Token>,
-    pub(super) id: Option<MessageId>,
-    pub(super) held: Option<Held>,
-    /// It was with its handler.
-    pub(super) running: bool,
 }

@@ -115,17 +115,24 @@ impl Pump {
             batch.into_iter().map(|q| ((q.slot, q.key), q.send)).unzip();
         let outcomes = self.call(sends, deadline).await;
         let now = self.clock.instant();
-        let wakers: Vec<_> = {
+        let (mut wakers, mut turned_back) = (Vec::new(), 0);
+        {
             let mut state = self.state();
-            waiting
-                .into_iter()
-                .zip(outcomes)
-                .filter_map(|((slot, key), outcome)| {
-                    state.leave(key.as_ref(), now);
-                    state.slots.complete(slot, outcome)
-                })
-                .collect()
-        };
+            for ((slot, key), outcome) in waiting.into_iter().zip(outcomes) {
+                match (&outcome, &key) {
+                    (Outcome::Rejected(error), Some(key)) if error.kind() == ErrorKind::Full => {
+                        for behind in state.gate.clear(key) {
+                            turned_back += 1;
+                            let outcome = Outcome::Rejected(again(error));
+                            wakers.extend(state.slots.complete(behind.slot, outcome));
+                        }
+                    }
+                    _ => state.leave(key.as_ref(), now),
+                }
+                wakers.extend(state.slots.complete(slot, outcome));
+            }
+        }
+        self.window.add_permits(turned_back);
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 }
@@ -133,6 +140,15 @@ impl Pump {
 pub(super) fn missing() -> Error {
     Error::new(ErrorKind::Other, "the adapter gave no outcome for this message")
         .with_operation("publish")
+}
+
+/// The same refusal for another message.
+pub(super) fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned()).with_operation("publish");
+    match error.help() {
+        Some(help) => copy.with_help(help.to_owned()),
+        None => copy,
+    }
 }
 
 /// The end of a call, also when its future is dropped.

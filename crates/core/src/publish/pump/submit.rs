@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::carry::missing;
+use super::carry::{again, missing};
 use super::{Gated, MAX_BATCH, Pump, Queued, closed};
 use crate::broker::{Outcome, Send};
 use crate::config::WhenFull;
@@ -248,14 +248,7 @@ impl Pump {
 }
 
 fn rejected(count: usize, error: &Error) -> Vec<Outcome> {
-    let again = || {
-        let copy = Error::new(error.kind(), error.message().to_owned()).with_operation("publish");
-        match error.help() {
-            Some(help) => copy.with_help(help.to_owned()),
-            None => copy,
-        }
-    };
-    (0..count).map(|_| Outcome::Rejected(again())).collect()
+    (0..count).map(|_| Outcome::Rejected(again(error))).collect()
 }
 
 /// A task's claim on its slot.

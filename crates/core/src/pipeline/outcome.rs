@@ -33,7 +33,10 @@ impl Shared {
         Finished {
             settlement: Settlement::Ack,
             notice: Notice::Handled { outputs: outputs.len() as u64 },
-            sends: outputs.into_iter().map(outgoing).collect(),
+            sends: match outputs.is_empty() {
+                true => Vec::new(),
+                false => outputs.into_iter().map(outgoing).collect(),
+            },
             end: job.held.clone().map_or(ClaimEnd::None, ClaimEnd::Commit),
             job,
         }

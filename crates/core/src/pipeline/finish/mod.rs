@@ -99,8 +99,11 @@ impl Finishing {
 /// The pauses between tries of sends that were not confirmed.
 const RESEND_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Takes everything, and leaves as much room as there was.
 fn take<T>(queue: &Mutex<Vec<T>>) -> Vec<T> {
-    std::mem::take(&mut queue.lock().unwrap_or_else(PoisonError::into_inner))
+    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let room = queue.len();
+    std::mem::replace(&mut queue, Vec::with_capacity(room))
 }
 
 /// Whether the queue was empty and is not any more.

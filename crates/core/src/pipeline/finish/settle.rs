@@ -6,6 +6,7 @@ use super::{Finished, Notice, RESEND_BACKOFF, take};
 use crate::broker::{Settlement, Token};
 use crate::dedup::Held;
 use crate::pipeline::SETTLE_TIMEOUT;
+use crate::pipeline::hand::Standing;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::stages::Skip;
 use crate::pipeline::tally::add;
@@ -19,6 +20,8 @@ pub(super) fn complete(mut results: Vec<Result<()>>, count: usize) -> Vec<Result
     });
     results
 }
+
+type Sorted = (Vec<Finished>, Vec<(Token, Settlement)>, Vec<Finished>, Vec<Finished>);
 
 impl Shared {
     /// Settles, one batch after the other: what arrives meanwhile goes with the next.
@@ -36,49 +39,31 @@ impl Shared {
     }
 
     async fn settle(&self, batch: Vec<Finished>) {
-        let mut settlements = Vec::with_capacity(batch.len());
-        let mut settling = Vec::with_capacity(batch.len());
-        let mut done = Vec::new();
-        let mut again = Vec::new();
-        for finished in batch {
-            match self.hand.live_token(finished.job.key) {
-                Some(token) => {
-                    settlements.push((token, finished.settlement));
-                    settling.push(finished);
-                }
-                None if self.hand.is_acked(finished.job.key) => done.push(finished),
-                None => again.extend(self.forget(finished, None)),
-            }
-        }
+        let (settling, mut settlements, mut done, mut again) = self.sort(batch);
         let mut unknown = false;
         if !settlements.is_empty() {
-            let deadline = self.clock.instant() + SETTLE_TIMEOUT;
             let held = self.release_followers(&settling, &mut settlements);
             self.release_claims(held).await;
-            let span = tracing::debug_span!(
-                target: "polymq::settle",
-                "settle",
-                messaging.operation.name = "settle",
-                messaging.destination.name = %self.config.channel,
-                messaging.batch.message_count = settlements.len(),
-            );
-            let results = self.consumer.settle(&settlements, deadline).instrument(span).await;
-            let results = complete(results, settlements.len());
-            for ((finished, result), (token, _)) in
-                settling.into_iter().zip(results).zip(settlements)
-            {
-                match result {
-                    Ok(()) => done.push(finished),
-                    Err(error) if error.is_retryable() => {
-                        unknown = true;
-                        again.push(finished);
-                    }
-                    Err(error) => {
-                        let back = self.forget(finished, Some(token));
-                        if back.is_none() {
-                            self.stale(&error);
+            let results = self.settle_with_broker(&settlements).await;
+            if done.is_empty() && results.iter().all(Result::is_ok) {
+                done = settling;
+            } else {
+                for ((finished, result), (token, _)) in
+                    settling.into_iter().zip(results).zip(settlements)
+                {
+                    match result {
+                        Ok(()) => done.push(finished),
+                        Err(error) if error.is_retryable() => {
+                            unknown = true;
+                            again.push(finished);
                         }
-                        again.extend(back);
+                        Err(error) => {
+                            let back = self.forget(finished, Some(token));
+                            if back.is_none() {
+                                self.stale(&error);
+                            }
+                            again.extend(back);
+                        }
                     }
                 }
             }
@@ -88,6 +73,45 @@ impl Shared {
         if unknown {
             self.clock.sleep_until(self.clock.instant() + RESEND_BACKOFF.0).await;
         }
+    }
+
+    async fn settle_with_broker(&self, settlements: &[(Token, Settlement)]) -> Vec<Result<()>> {
+        let deadline = self.clock.instant() + SETTLE_TIMEOUT;
+        let span = tracing::debug_span!(
+            target: "polymq::settle",
+            "settle",
+            messaging.operation.name = "settle",
+            messaging.destination.name = %self.config.channel,
+            messaging.batch.message_count = settlements.len(),
+        );
+        let results = self.consumer.settle(settlements, deadline).instrument(span).await;
+        complete(results, settlements.len())
+    }
+
+    /// What is to be settled and how, what needs no settlement, and what has come back under a new
+    /// token.
+    fn sort(&self, batch: Vec<Finished>) -> Sorted {
+        let standings = self.hand.standings(batch.iter().map(|f| f.job.key));
+        let live = |standing: &Standing| matches!(standing, Standing::Live(_));
+        let (mut settling, mut done, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        if standings.iter().all(live) {
+            settling = batch;
+        } else {
+            for (finished, standing) in batch.into_iter().zip(&standings) {
+                match standing {
+                    Standing::Live(_) => settling.push(finished),
+                    Standing::Acked => done.push(finished),
+                    Standing::Gone => again.extend(self.forget(finished, None)),
+                }
+            }
+        }
+        let tokens = standings.into_iter().filter_map(|standing| match standing {
+            Standing::Live(token) => Some(token),
+            _ => None,
+        });
+        let settlements = settling.iter().zip(tokens).map(|(f, token)| (token, f.settlement));
+        let settlements = settlements.collect();
+        (settling, settlements, done, again)
     }
 
     /// The broker took the delivery away, or does not know `stale` any more. Comes back when the same

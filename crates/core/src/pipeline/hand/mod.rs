@@ -62,6 +62,17 @@ pub(super) struct Hand {
     scope: Arc<Scope>,
 }
 
+/// How a job stands with the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// To be settled under this token.
+    Live(Token),
+    /// Acked before it was handled.
+    Acked,
+    /// The broker took the delivery away.
+    Gone,
+}
+
 /// What became of a delivery that was offered to the hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offered {
@@ -168,6 +179,17 @@ impl Hand {
             table.counts.running -= 1;
             table.counts.settling += 1;
         }
+    }
+
+    /// How each of these stands with the broker.
+    pub(super) fn standings(&self, keys: impl Iterator<Item = usize>) -> Vec<Standing> {
+        let table = self.lock();
+        keys.map(|key| match table.entries.get(key) {
+            Some(entry) if entry.acked => Standing::Acked,
+            Some(entry) if !entry.lost => Standing::Live(entry.token),
+            _ => Standing::Gone,
+        })
+        .collect()
     }
 
     /// The token under which a job is to be settled now; `None` when the broker took the delivery

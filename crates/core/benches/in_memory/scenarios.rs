@@ -9,7 +9,7 @@ use polymq_core::broker::{Adapter, Connect, Settlement, Subscription};
 use polymq_core::config::Config;
 use polymq_core::memory::{MemoryOptions, MemoryServer};
 use polymq_core::{App, ConsumerName, Context, HandlerError, Message, Running, Service};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,17 +99,33 @@ fn server() -> MemoryServer {
     MemoryServer::new(MemoryOptions::default().with_max_bytes(4 << 30))
 }
 
-/// At most this many messages are ahead of the consumer.
-const AHEAD: usize = 8 * BATCH;
+/// Keeps the producer at most eight batches ahead of the consumer, as a bounded channel would.
+struct Ahead(Semaphore);
 
-async fn produce(running: &Running, count: usize, consumed: impl Fn() -> usize) {
+impl Ahead {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Semaphore::new(8 * BATCH)))
+    }
+
+    fn unbounded() -> Arc<Self> {
+        Arc::new(Self(Semaphore::new(Semaphore::MAX_PERMITS)))
+    }
+
+    async fn produce(&self, count: usize) {
+        self.0.acquire_many(count as u32).await.unwrap().forget();
+    }
+
+    fn consumed(&self, count: usize) {
+        self.0.add_permits(count);
+    }
+}
+
+async fn produce(running: &Running, count: usize, ahead: &Ahead) {
     let publisher = running.publisher();
     let payload = Bytes::from_static(&PAYLOAD);
     assert_eq!(count % BATCH, 0, "whole batches");
-    for batch in 0..count / BATCH {
-        while batch * BATCH > consumed() + AHEAD {
-            tokio::task::yield_now().await;
-        }
+    for _ in 0..count / BATCH {
+        ahead.produce(BATCH).await;
         let messages = (0..BATCH).map(|_| Message::new(payload.clone()));
         for outcome in publisher.publish_all("bench", messages).await.unwrap() {
             assert!(outcome.is_confirmed());
@@ -119,7 +135,7 @@ async fn produce(running: &Running, count: usize, consumed: impl Fn() -> usize) 
 
 async fn publish(count: usize) {
     let running = start(App::new().adapter(server().adapter())).await;
-    produce(&running, count, || usize::MAX - AHEAD).await;
+    produce(&running, count, &Ahead::unbounded()).await;
     drop(running);
 }
 
@@ -139,8 +155,8 @@ async fn consume(count: usize) {
         Duration::from_secs(3600),
     );
     let consumer = broker.subscribe(subscription, soon()).await.unwrap();
-    let consumed = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&consumed);
+    let ahead = Ahead::new();
+    let behind = Arc::clone(&ahead);
     let consuming = tokio::spawn(async move {
         let mut settlements = Vec::with_capacity(1024);
         let mut received = 0;
@@ -152,25 +168,34 @@ async fn consume(count: usize) {
                 result.unwrap();
             }
             received += deliveries.len();
-            seen.store(received, Ordering::Release);
+            behind.consumed(deliveries.len());
         }
     });
-    produce(&running, count, || consumed.load(Ordering::Acquire)).await;
+    produce(&running, count, &ahead).await;
     consuming.await.unwrap();
 }
 
 async fn pipeline(count: usize) {
-    async fn handle(message: Message, ctx: Context<AtomicUsize>) -> Result<(), HandlerError> {
-        let seen = usize::from(message.payload().is_some());
-        ctx.state().fetch_add(seen, Ordering::Relaxed);
+    struct Seen {
+        count: AtomicUsize,
+        ahead: Arc<Ahead>,
+    }
+    async fn handle(message: Message, ctx: Context<Seen>) -> Result<(), HandlerError> {
+        let seen = ctx.state().count.fetch_add(1, Ordering::Relaxed) + 1;
+        if seen % BATCH == 0 {
+            ctx.state().ahead.consumed(BATCH);
+        }
+        assert!(message.payload().is_some());
         Ok(())
     }
-    let service = Service::new(AtomicUsize::new(0)).on("bench", handle);
+    let ahead = Ahead::new();
+    let seen = Seen { count: AtomicUsize::new(0), ahead: Arc::clone(&ahead) };
+    let service = Service::new(seen).on("bench", handle);
     let running = start(App::new().adapter(server().adapter()).serve(service)).await;
-    let handled = || running.state("bench").unwrap().tally.handled as usize;
-    produce(&running, count, handled).await;
-    while handled() < count {
-        tokio::task::yield_now().await;
-    }
-    assert!(running.drain().await.is_clean());
+    produce(&running, count, &ahead).await;
+    // Everything has been handled once the producer could get this far ahead again.
+    ahead.produce(8 * BATCH).await;
+    let report = running.drain().await;
+    assert!(report.is_clean());
+    assert_eq!(report.consumers[0].tally.handled as usize, count);
 }

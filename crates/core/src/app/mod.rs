@@ -1,7 +1,6 @@
 //! Putting it together: an [`App`] connects brokers, checks what they can do against what the
 //! configuration needs, and runs the consumers of a service until it is told to stop.
 
-#[allow(clippy::module_inception)]
 mod app;
 mod handlers;
 mod report;

@@ -8,7 +8,7 @@
 
 mod adapter;
 mod admin;
-#[allow(clippy::module_inception)]
+#[allow(clippy::module_inception, reason = "the trait gives the folder its name")]
 mod broker;
 mod capability;
 mod consumer;

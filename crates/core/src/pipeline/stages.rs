@@ -13,6 +13,7 @@ use super::shared::Shared;
 use crate::config::{ExpiredPolicy, StoreFailure};
 use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
 use crate::model::{Delivery, Timestamp, hop};
+use crate::service::Attempt;
 
 /// What the stages say.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ pub(super) fn claim_poll(n: u32, rest: Duration) -> Duration {
 impl Shared {
     /// The first stage: what must not even be decoded.
     pub(super) fn refuse(&self, delivery: &Delivery) -> Option<(DeadLetterReason, String)> {
+        let _span = tracing::debug_span!(target: "polymq::process", "limits").entered();
         if let Some(error) = &delivery.malformed {
             return Some((DeadLetterReason::Undecodable, error.to_string()));
         }
@@ -80,35 +82,16 @@ impl Shared {
         Some((DeadLetterReason::OverLimit, error.to_string()))
     }
 
-    /// The stages after decoding: expired, due, breaker, dedup.
+    /// The stages after decoding: expired, due, breaker, dedup. The clock is read only for messages
+    /// that carry a time.
     pub(super) async fn admit(&self, job: &Job) -> Stage {
-        let attempt = &*job.attempt;
-        // The clock is read only for messages that carry a time.
-        if attempt.delivery.message.expires_at().is_some_and(|at| at <= self.clock.now()) {
-            return match self.config.expired {
-                ExpiredPolicy::Drop => Stage::Skip(Skip::Expired),
-                ExpiredPolicy::DeadLetter => Stage::DeadLetter(
-                    DeadLetterReason::Expired,
-                    "the message is past its time-to-live".to_owned(),
-                ),
-            };
+        if let Some(stage) = self.expired(&job.attempt).or_else(|| self.not_due(&job.attempt)) {
+            return stage;
         }
-        // A later attempt in this process has had its wait here.
-        let waited = attempt.number > attempt.delivery.attempt();
-        if let Some(due) = attempt.delivery.due().filter(|due| !waited && *due > self.clock.now()) {
-            return if self.ordered {
-                Stage::Park(self.clock.instant_of(due))
-            } else {
-                Stage::Reschedule(due)
-            };
-        }
-        let probe = match self.breaker().map(|mut b| b.admit()) {
-            None | Some(Admission::Open) => false,
-            Some(Admission::Probe) => {
-                self.follow_breaker();
-                true
-            }
-            Some(Admission::Hold) => return Stage::Bar,
+        let probe = match self.ask_breaker() {
+            Admission::Open => false,
+            Admission::Probe => true,
+            Admission::Hold => return Stage::Bar,
         };
         let stage = self.claim(job, probe).await;
         if probe && !matches!(stage, Stage::Handle(_)) {
@@ -116,6 +99,38 @@ impl Shared {
             self.record(true, None);
         }
         stage
+    }
+
+    fn expired(&self, attempt: &Attempt) -> Option<Stage> {
+        let _span = tracing::debug_span!(target: "polymq::process", "expired").entered();
+        attempt.delivery.message.expires_at().filter(|at| *at <= self.clock.now())?;
+        Some(match self.config.expired {
+            ExpiredPolicy::Drop => Stage::Skip(Skip::Expired),
+            ExpiredPolicy::DeadLetter => Stage::DeadLetter(
+                DeadLetterReason::Expired,
+                "the message is past its time-to-live".to_owned(),
+            ),
+        })
+    }
+
+    fn not_due(&self, attempt: &Attempt) -> Option<Stage> {
+        let _span = tracing::debug_span!(target: "polymq::process", "due").entered();
+        // A later attempt in this process has had its wait here.
+        let waited = attempt.number > attempt.delivery.attempt();
+        let due = attempt.delivery.due().filter(|due| !waited && *due > self.clock.now())?;
+        Some(match self.ordered {
+            true => Stage::Park(self.clock.instant_of(due)),
+            false => Stage::Reschedule(due),
+        })
+    }
+
+    fn ask_breaker(&self) -> Admission {
+        let _span = tracing::debug_span!(target: "polymq::process", "breaker").entered();
+        let admission = self.breaker().map_or(Admission::Open, |mut b| b.admit());
+        if admission == Admission::Probe {
+            self.follow_breaker();
+        }
+        admission
     }
 
     async fn claim(&self, job: &Job, probe: bool) -> Stage {

@@ -6,7 +6,6 @@ mod handler_error;
 mod hooks;
 mod input;
 mod middleware;
-#[allow(clippy::module_inception)]
 mod service;
 
 pub use context::Context;

@@ -123,7 +123,7 @@ impl Ahead {
 async fn produce(running: &Running, count: usize, ahead: &Ahead) {
     let publisher = running.publisher();
     let payload = Bytes::from_static(&PAYLOAD);
-    assert_eq!(count % BATCH, 0, "whole batches");
+    assert!(count.is_multiple_of(BATCH), "whole batches");
     for _ in 0..count / BATCH {
         ahead.produce(BATCH).await;
         let messages = (0..BATCH).map(|_| Message::new(payload.clone()));
@@ -182,7 +182,7 @@ async fn pipeline(count: usize) {
     }
     async fn handle(message: Message, ctx: Context<Seen>) -> Result<(), HandlerError> {
         let seen = ctx.state().count.fetch_add(1, Ordering::Relaxed) + 1;
-        if seen % BATCH == 0 {
+        if seen.is_multiple_of(BATCH) {
             ctx.state().ahead.consumed(BATCH);
         }
         assert!(message.payload().is_some());

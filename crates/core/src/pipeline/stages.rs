@@ -13,6 +13,7 @@ use super::shared::Shared;
 use crate::config::{ExpiredPolicy, StoreFailure};
 use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
 use crate::model::{Delivery, Timestamp, hop};
+use crate::publish::check_limits;
 use crate::service::Attempt;
 
 /// What the stages say.
@@ -77,8 +78,9 @@ impl Shared {
             );
             return Some((DeadLetterReason::CrashLoop, error));
         }
-        let limits = &self.hops.limits;
-        let error = crate::publish::check_limits(&delivery.message, limits, 0).err()?;
+        let message = &delivery.message;
+        let size = self.hops.pump.broker().wire_size(message);
+        let error = check_limits(message, size, &self.hops.limits, 0).err()?;
         Some((DeadLetterReason::OverLimit, error.to_string()))
     }
 

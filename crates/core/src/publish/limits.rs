@@ -9,16 +9,21 @@ pub(crate) const HOP_RESERVE: usize = 16 << 10;
 /// How many headers of an envelope there can be.
 const HOP_HEADERS: usize = 16;
 
-/// Whether a message fits, with `reserve` bytes to spare.
-pub(crate) fn check_limits(message: &Message, limits: &Limits, reserve: usize) -> Result<()> {
+/// Whether a message, of `size` bytes as its broker counts them, fits with `reserve` bytes to spare.
+pub(crate) fn check_limits(
+    message: &Message,
+    size: usize,
+    limits: &Limits,
+    reserve: usize,
+) -> Result<()> {
     let too_large = |what: &str, size: usize, limit: usize| {
         Err(Error::new(ErrorKind::TooLarge, format!("{what} exceed the limit"))
             .with_context("size", size)
             .with_context("limit", limit))
     };
     let limit = limits.max_message_bytes.saturating_sub(reserve);
-    if message.size() > limit {
-        return too_large("the message's bytes", message.size(), limit)
+    if size > limit {
+        return too_large("the message's bytes", size, limit)
             .map_err(|e| e.with_help("send a reference to the data instead of the data"));
     }
     let headers = message.headers();

@@ -45,7 +45,8 @@ impl Route {
                 .with_channel(&self.channel)
                 .with_broker(&self.pump.broker().info().name)
         };
-        check_limits(&message, &self.limits, HOP_RESERVE).map_err(at)?;
+        let size = self.pump.broker().wire_size(&message);
+        check_limits(&message, size, &self.limits, HOP_RESERVE).map_err(at)?;
         if let Some(priority) = message.priority().filter(|p| *p > self.max_priority) {
             return Err(at(Error::new(
                 ErrorKind::Unsupported,

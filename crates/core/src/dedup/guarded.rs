@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use super::{Claim, ClaimRequest, DedupStore, HandOver, Held};
 use crate::{Error, ErrorKind, Result};
 
-/// A store whose panics are failures: it is the application's code, and must not end the tasks that
-/// every message of a consumer goes through.
+/// A store whose panics and silences are failures: it is the application's code, and must not end or
+/// hold up the tasks that every message of a consumer goes through.
 #[derive(Debug)]
 pub(crate) struct Guarded(pub(crate) Arc<dyn DedupStore>);
 
+/// How long a store may take to answer.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
 async fn guard<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Store, "the deduplication store panicked")
-            .with_operation(operation))
-    })
+    let failed = |what| Err(Error::new(ErrorKind::Store, what).with_operation(operation));
+    match timeout(STORE_TIMEOUT, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => failed("the deduplication store panicked"),
+        Err(_) => failed("the deduplication store did not answer within 5 s"),
+    }
 }
 
 #[async_trait]

@@ -101,7 +101,8 @@ pub struct HandOver {
 /// Remembers which messages were handled. Shared by every process of a group.
 ///
 /// All methods take batches and answer per item, in order. An `Err` means that nothing is known
-/// about any item; every method can then be called again with the same arguments. `false` means
+/// about any item; every method can then be called again with the same arguments. A call that takes
+/// longer than 5 s, or panics, counts as failed, and may take effect all the same. `false` means
 /// that the claim was lost: its lease ran out and somebody else has claimed or finished the key.
 #[async_trait]
 pub trait DedupStore: fmt::Debug + Send + Sync + 'static {

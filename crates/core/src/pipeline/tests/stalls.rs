@@ -57,7 +57,7 @@ async fn start_moody<S: Send + Sync + 'static>(
     let config = format!(
         "[broker]\nurl = \"memory://\"\n\
          [channels.orders]\nkind = \"queue\"\norder_by = \"key\"\n\
-         [consumers.mailer]\nchannel = \"orders\"\ndedup = {{ store = \"moody\" }}\n{consumer}"
+         [consumers.mailer]\nchannel = \"orders\"\ndedup.store = \"moody\"\n{consumer}"
     );
     let app = App::new().clock(clock).dedup_store("moody", Arc::new(store)).serve(service);
     app.start(Config::builder().text("polymq.toml", &config).build().unwrap()).await.unwrap()
@@ -76,6 +76,19 @@ async fn a_store_that_panics_has_failed() {
     }
     let state = running.state("mailer").unwrap();
     assert_eq!((state.tally.handled, state.settling), (1, 1), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_has_failed() {
+    async fn handle(_: Order, _: Context<()>) -> std::result::Result<(), HandlerError> {
+        Ok(())
+    }
+    let dedup = "dedup.on_store_failure = \"pass\"";
+    let running = start_moody(dedup, Service::new(()).on("mailer", handle)).await;
+    let order = Message::of(&Order { n: 1 }).unwrap().with_id("hang");
+    running.publisher().publish_message("orders", order).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(running.state("mailer").unwrap().tally.handled, 1);
 }
 
 #[tokio::test(start_paused = true)]

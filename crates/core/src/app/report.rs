@@ -67,7 +67,11 @@ impl fmt::Display for DrainReport {
                 }
             }
             if c.stuck > 0 {
-                write!(f, "\n    {} handlers never yielded and could not be cancelled", c.stuck)?;
+                write!(
+                    f,
+                    "\n    handlers that never yielded and could not be cancelled: {}",
+                    c.stuck
+                )?;
             }
             if let Some(error) = &c.error {
                 write!(f, "\n    {error}")?;

@@ -58,6 +58,7 @@ mod clock;
 pub mod config;
 pub mod dedup;
 mod error;
+mod guard;
 pub mod memory;
 pub mod model;
 pub mod observe;

@@ -1,12 +1,11 @@
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::{Claim, ClaimRequest, DedupStore, HandOver, Held};
+use crate::guard::{Silence, answer};
 use crate::{Error, ErrorKind, Result};
 
 /// A store whose panics and silences are failures: it is the application's code, and must not end or
@@ -18,12 +17,13 @@ pub(crate) struct Guarded(pub(crate) Arc<dyn DedupStore>);
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn guard<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-    let failed = |what| Err(Error::new(ErrorKind::Store, what).with_operation(operation));
-    match timeout(STORE_TIMEOUT, AssertUnwindSafe(call).catch_unwind()).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => failed("the deduplication store panicked"),
-        Err(_) => failed("the deduplication store did not answer within 5 s"),
-    }
+    answer(operation, Instant::now() + STORE_TIMEOUT, call).await.unwrap_or_else(|silence| {
+        let what = match silence {
+            Silence::Panicked => "the deduplication store panicked",
+            Silence::Late => "the deduplication store did not answer within 5 s",
+        };
+        Err(Error::new(ErrorKind::Store, what).with_operation(operation))
+    })
 }
 
 #[async_trait]

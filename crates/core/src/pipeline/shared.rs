@@ -10,6 +10,7 @@ use crate::broker::{BrokerInfo, Consumer, Limits, Settlement, Token};
 use crate::clock::Clock;
 use crate::config::ConsumerConfig;
 use crate::dedup::{DedupStore, Held};
+use crate::guard::answer;
 use crate::model::{ChannelName, Message};
 use crate::observe::metrics::ConsumerMetrics;
 use crate::publish::Pump;
@@ -149,9 +150,9 @@ impl Shared {
         super::tally::add(&self.counters.released, tokens.len() as u64);
         let settlements: Vec<_> = tokens.iter().map(|t| (*t, Settlement::Release)).collect();
         let deadline = self.clock.instant() + super::SETTLE_TIMEOUT;
-        for error in
-            self.consumer.settle(&settlements, deadline).await.into_iter().filter_map(Result::err)
-        {
+        let releasing = self.consumer.settle(&settlements, deadline);
+        let results = answer("settle", deadline, releasing).await.unwrap_or_default();
+        for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(consumer = %self.config.name, %error, "a release failed; the broker will redeliver");
         }
     }

@@ -9,6 +9,7 @@ use super::tally::add;
 use crate::ErrorKind;
 use crate::broker::Event;
 use crate::clock::FAR;
+use crate::guard::answer;
 use crate::model::{Delivery, Origin};
 
 /// How long to wait after `recv` failed: at first and at most.
@@ -129,7 +130,8 @@ impl Shared {
             }
             let deadline = self.clock.instant() + every;
             if self.hops.limits.lease.is_some() && !leases.tokens.is_empty() {
-                let results = self.consumer.extend(&leases.tokens, deadline).await;
+                let extending = self.consumer.extend(&leases.tokens, deadline);
+                let results = answer("extend", deadline, extending).await.unwrap_or_default();
                 let lost: Vec<_> = leases
                     .tokens
                     .iter()

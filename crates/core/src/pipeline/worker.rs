@@ -15,6 +15,7 @@ use super::shared::Shared;
 use super::stages::{Skip, Stage, Ticket, claim_poll};
 use crate::broker::Settlement;
 use crate::config::{AckMode, UnknownType};
+use crate::guard::answer;
 use crate::service::{
     Attempt, AttemptFuture, CLASS_PANIC, CLASS_TIMEOUT, Endpoint, HandlerError, Output,
     empty_future,
@@ -287,7 +288,9 @@ impl Shared {
     pub(super) async fn ack_before(&self, key: usize) -> bool {
         let Some(token) = self.hand.live_token(key) else { return false };
         let deadline = self.clock.instant() + super::SETTLE_TIMEOUT;
-        match self.consumer.settle(&[(token, Settlement::Ack)], deadline).await.pop() {
+        let ack = [(token, Settlement::Ack)];
+        let acking = self.consumer.settle(&ack, deadline);
+        match answer("settle", deadline, acking).await.unwrap_or_default().pop() {
             Some(Ok(())) => {
                 self.hand.set_acked(key);
                 true

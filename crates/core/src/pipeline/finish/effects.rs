@@ -8,6 +8,7 @@ use super::{ClaimEnd, Finished, Notice, RESEND_BACKOFF, into_release, take};
 use crate::broker::{Outcome, Send, Settlement, Unit};
 use crate::config::StoreFailure;
 use crate::dedup::Held;
+use crate::guard::answer;
 use crate::pipeline::SEND_TIMEOUT;
 use crate::pipeline::dead_letter::DeadLetterReason;
 use crate::pipeline::shared::Shared;
@@ -145,7 +146,8 @@ impl Shared {
         }
         let deadline = self.clock.instant() + SEND_TIMEOUT;
         let count = units.len();
-        let results = complete(self.consumer.commit(units, deadline).await, count);
+        let results = answer("commit", deadline, self.consumer.commit(units, deadline)).await;
+        let results = complete(results.unwrap_or_default(), count);
         let mut again = Vec::new();
         let mut done = Vec::new();
         for ((token, finished), result) in committing.into_iter().zip(results) {

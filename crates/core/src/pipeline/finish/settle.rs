@@ -5,6 +5,7 @@ use tracing::Instrument;
 use super::{Finished, Notice, RESEND_BACKOFF, take};
 use crate::broker::{Settlement, Token};
 use crate::dedup::Held;
+use crate::guard::answer;
 use crate::pipeline::SETTLE_TIMEOUT;
 use crate::pipeline::hand::Standing;
 use crate::pipeline::shared::Shared;
@@ -84,7 +85,8 @@ impl Shared {
             messaging.destination.name = %self.config.channel,
             messaging.batch.message_count = settlements.len(),
         );
-        let results = self.consumer.settle(settlements, deadline).instrument(span).await;
+        let settling = self.consumer.settle(settlements, deadline).instrument(span);
+        let results = answer("settle", deadline, settling).await.unwrap_or_default();
         complete(results, settlements.len())
     }
 

@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::{LINGER, MAX_BATCH, Pump, Queued};
 use crate::broker::{Outcome, Send};
+use crate::guard::answer;
 use crate::{Error, ErrorKind};
 
 enum Next {
@@ -33,7 +34,8 @@ impl Pump {
             messaging.system = self.broker.info().system,
             messaging.batch.message_count = count,
         );
-        let mut outcomes = self.broker.publish(sends, deadline).instrument(span).await;
+        let publishing = self.broker.publish(sends, deadline).instrument(span);
+        let mut outcomes = answer("publish", deadline, publishing).await.unwrap_or_default();
         self.metrics.duration.record((self.clock.instant() - start).as_secs_f64());
         if outcomes.len() != count {
             outcomes.resize_with(count, || Outcome::Unconfirmed(missing()));

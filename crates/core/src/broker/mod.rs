@@ -4,6 +4,9 @@
 //! batch: one boxed future per batch, none per message. They know nothing of retries, dead letters
 //! or handlers: the pipeline decides, and turns its decisions into [`Send`]s and [`Settlement`]s.
 //!
+//! Operations that take a deadline are back by then. The core drops a call 100 ms later, and takes
+//! that, like a panic, as no answer: the fate of what it carried is unknown.
+//!
 //! `docs/adapters.md` walks each method through all brokers.
 
 mod adapter;

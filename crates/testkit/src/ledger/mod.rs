@@ -19,7 +19,7 @@
 //! assert_eq!(ledger.lost(), ["b"]);
 //! ```
 
-#[allow(clippy::module_inception)]
+#[allow(clippy::module_inception, reason = "the type gives the folder its name")]
 mod ledger;
 mod tally;
 #[cfg(test)]

@@ -21,7 +21,7 @@ struct Fake;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its reading matters")]
 struct FakeSettings {
     limit: u32,
 }

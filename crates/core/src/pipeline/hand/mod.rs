@@ -130,7 +130,7 @@ impl Hand {
     /// The next job for a worker; `None` when the hand is closing. Cancel-safe.
     pub(super) async fn next(&self) -> Option<Job> {
         loop {
-            {
+            let _idle = {
                 let mut table = self.lock();
                 if table.closing {
                     drop(table);
@@ -140,8 +140,9 @@ impl Hand {
                 if let Some(job) = table.start_next() {
                     return Some(job);
                 }
-            }
-            let _idle = Idle::new(&self.idle);
+                // Counted under the lock: whoever adds work from here on knows that somebody waits.
+                Idle::new(&self.idle)
+            };
             self.work.notified().await;
         }
     }

@@ -163,3 +163,28 @@ async fn what_is_revoked_while_it_runs_waits_for_nothing_any_more() {
     let job = hand.park(job, Instant::now()).expect("it is to be released");
     assert_eq!(hand.live_token(job.key), Some(token(1)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_jobs_never_wait_for_one_worker_while_another_is_idle() {
+    let hand = Arc::new(hand(false));
+    // Each worker keeps its job until the other one has got one too.
+    let both = Arc::new(tokio::sync::Barrier::new(3));
+    for _ in 0..2 {
+        let (hand, both) = (Arc::clone(&hand), Arc::clone(&both));
+        tokio::spawn(async move {
+            while let Some(job) = hand.next().await {
+                hand.wake_another();
+                both.wait().await;
+                hand.remove([job]);
+            }
+        });
+    }
+    let rounds = async {
+        for n in 0..20_000 {
+            take(&hand, [delivery(2 * n, "k"), delivery(2 * n + 1, "k")]);
+            both.wait().await;
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, rounds).await.expect("both workers have a job");
+}

@@ -1,0 +1,3 @@
+//! The `polymq` command.
+
+fn main() {}

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod convert;
 mod error;
 mod layout;
 mod link;

@@ -13,4 +13,6 @@ mod convert;
 mod error;
 mod layout;
 mod link;
+mod publish;
+mod steps;
 mod target;

@@ -26,11 +26,7 @@ pub(crate) struct Received {
 
 /// Reads a message. `subject` is the routing key where that is the subject of a message that doesn't say
 /// its own: on a topic.
-pub(crate) fn read(
-    properties: &BasicProperties,
-    data: Vec<u8>,
-    subject: Option<&str>,
-) -> Received {
+pub(crate) fn read(properties: &BasicProperties, data: Vec<u8>, subject: Option<&str>) -> Received {
     let mut message = Message::tombstone();
     let mut malformed = None;
     let mut own = Own::default();

@@ -88,8 +88,7 @@ fn a_foreign_message_has_what_its_properties_and_headers_say() {
 fn a_number_of_ours_that_is_none_makes_the_message_malformed_and_keeps_its_bytes() {
     let mut table = FieldTable::default();
     table.insert(TIME.into(), AMQPValue::LongString("soon".into()));
-    let received =
-        read(&BasicProperties::default().with_headers(table), b"raw".to_vec(), None);
+    let received = read(&BasicProperties::default().with_headers(table), b"raw".to_vec(), None);
     assert_eq!(received.malformed.unwrap().kind(), ErrorKind::Malformed);
     assert_eq!(received.message.payload().unwrap().as_ref(), b"raw");
 }

@@ -51,9 +51,7 @@ fn json(value: &AMQPValue) -> Value {
         AMQPValue::Timestamp(n) => (*n).into(),
         AMQPValue::Float(n) => f64::from(*n).into(),
         AMQPValue::Double(n) => (*n).into(),
-        AMQPValue::DecimalValue(n) => {
-            (f64::from(n.value) / 10_f64.powi(i32::from(n.scale))).into()
-        }
+        AMQPValue::DecimalValue(n) => (f64::from(n.value) / 10_f64.powi(i32::from(n.scale))).into(),
         AMQPValue::ShortString(text) => text.as_str().into(),
         AMQPValue::LongString(text) => of_bytes(text.as_bytes()),
         AMQPValue::ByteArray(bytes) => of_bytes(bytes.as_slice()),

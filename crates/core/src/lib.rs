@@ -72,7 +72,7 @@ pub use clock::{Clock, SystemClock, VirtualClock, system_clock};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     ChannelName, ConsumerName, Delivery, GroupName, Headers, Message, MessageId, Namespace, Origin,
-    Payload, Position, Timestamp,
+    Payload, Position, SubjectPattern, Timestamp,
 };
 pub use pipeline::DeadLetterReason;
 pub use publish::Publisher;

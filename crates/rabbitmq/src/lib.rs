@@ -1,1 +1,15 @@
 //! RabbitMQ for polymq.
+//!
+//! ```no_run
+//! # async fn run() -> polymq_core::Result<()> {
+//! let app = polymq_core::App::with(polymq_rabbitmq::adapter());
+//! # drop(app); Ok(()) }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod layout;
+mod link;
+mod target;

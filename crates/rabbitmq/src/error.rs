@@ -1,0 +1,137 @@
+//! Every error of this adapter, and the only place where native ones are translated.
+
+use lapin::ErrorKind as Native;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use polymq_core::{Error, ErrorKind};
+
+/// Translates what lapin says.
+pub(crate) fn native(error: &lapin::Error) -> Error {
+    let (kind, help) = match error.kind() {
+        Native::ProtocolError(amqp) => by_code(amqp.kind()),
+        Native::IOError(_)
+        | Native::RuntimeShutdownError(_)
+        | Native::MissingHeartbeatError
+        | Native::InvalidChannel(_)
+        | Native::InvalidChannelState(..)
+        | Native::InvalidConnectionState(_) => (ErrorKind::Disconnected, None),
+        Native::AuthProviderError(_) => (ErrorKind::Unauthenticated, None),
+        Native::ChannelsLimitReached => (
+            ErrorKind::Other,
+            Some("raise `channel_max` of the broker, or run fewer consumers in this process"),
+        ),
+        _ => (ErrorKind::Other, None),
+    };
+    let translated = Error::new(kind, text(error)).with_source(error.clone());
+    match help {
+        Some(help) => translated.with_help(help),
+        None => translated,
+    }
+}
+
+/// Translates what lapin says about an attempt to connect.
+pub(crate) fn connecting(error: &lapin::Error) -> Error {
+    let translated = match error.kind() {
+        Native::ProtocolError(amqp) => match amqp.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                Error::new(ErrorKind::Unauthenticated, "the broker refuses user or password")
+                    .with_help("correct the URL, `password` or `password_file`; the user `guest` may connect from the broker's own host only")
+            }
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text(error).contains("not found") => {
+                Error::new(ErrorKind::NotFound, text(error))
+                    .with_help("create the virtual host (`rabbitmqctl add_vhost`), or correct the path of the URL: the default one is `/%2f`")
+            }
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
+                Error::new(ErrorKind::PermissionDenied, text(error))
+                    .with_help("grant the user rights on the virtual host (`rabbitmqctl set_permissions`)")
+            }
+            _ => return native(error).with_operation("connect"),
+        },
+        Native::IOError(io) => Error::new(ErrorKind::Disconnected, format!("the broker cannot be reached: {io}"))
+            .with_help("start the broker, or correct host and port of the URL"),
+        _ => return native(error).with_operation("connect"),
+    };
+    translated.with_operation("connect").with_source(error.clone())
+}
+
+fn by_code(code: &AMQPErrorKind) -> (ErrorKind, Option<&'static str>) {
+    match code {
+        AMQPErrorKind::Soft(soft) => match soft {
+            AMQPSoftError::ACCESSREFUSED => (
+                ErrorKind::PermissionDenied,
+                Some(
+                    "grant the user the right (`rabbitmqctl set_permissions`), or let somebody who has it apply the topology",
+                ),
+            ),
+            AMQPSoftError::NOTFOUND => {
+                (ErrorKind::NotFound, Some("apply the topology: `polymq topology apply`"))
+            }
+            AMQPSoftError::PRECONDITIONFAILED => (ErrorKind::TopologyMismatch, None),
+            AMQPSoftError::RESOURCELOCKED => (ErrorKind::PermissionDenied, None),
+            AMQPSoftError::CONTENTTOOLARGE => (ErrorKind::TooLarge, None),
+            _ => (ErrorKind::Other, None),
+        },
+        AMQPErrorKind::Hard(hard) => match hard {
+            AMQPHardError::CONNECTIONFORCED | AMQPHardError::INTERNALERROR => {
+                (ErrorKind::Disconnected, None)
+            }
+            AMQPHardError::RESOURCEERROR => (ErrorKind::Blocked, None),
+            AMQPHardError::NOTALLOWED => (ErrorKind::PermissionDenied, None),
+            AMQPHardError::FRAMEERROR => (ErrorKind::TooLarge, None),
+            _ => (ErrorKind::Other, None),
+        },
+    }
+}
+
+/// The broker's own words where there are some: `NOT_FOUND - no queue 'x' in vhost '/'`.
+pub(crate) fn text(error: &lapin::Error) -> String {
+    match error.kind() {
+        Native::ProtocolError(amqp) => amqp.get_message().to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether the broker says that an object is not there.
+pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
+    code(error) == Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+}
+
+/// Whether the broker says that an object is there with other arguments.
+pub(crate) fn is_mismatch(error: &lapin::Error) -> bool {
+    code(error) == Some(AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+}
+
+/// Whether the broker says that the user may not do it.
+pub(crate) fn is_denied(error: &lapin::Error) -> bool {
+    code(error) == Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+}
+
+fn code(error: &lapin::Error) -> Option<AMQPErrorKind> {
+    match error.kind() {
+        Native::ProtocolError(amqp) => Some(amqp.kind().clone()),
+        _ => None,
+    }
+}
+
+pub(crate) fn bad_url(problem: &'static str) -> Error {
+    Error::new(ErrorKind::Config, problem)
+        .with_operation("connect")
+        .with_help("write `amqp://USER:PASSWORD@HOST:PORT/VHOST`; the default virtual host `/` is `%2f`; escape `/`, `@`, `:` and `%` in passwords")
+}
+
+/// There was no connection until the deadline.
+pub(crate) fn away(reason: Option<&Error>) -> Error {
+    let message = match reason {
+        Some(reason) => format!("no connection to the broker in time: {reason}"),
+        None => "no connection to the broker in time".to_owned(),
+    };
+    let kind = reason.map_or(ErrorKind::Disconnected, Error::kind);
+    Error::new(kind, message).retryable(true)
+}
+
+pub(crate) fn late(what: &'static str) -> Error {
+    Error::new(ErrorKind::Timeout, what)
+}
+
+pub(crate) fn closed(what: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, format!("the {what} was closed"))
+}

@@ -1,0 +1,186 @@
+//! Which objects stand for which channel: the physical names, in one place.
+//!
+//! | for | exchange | queue |
+//! |---|---|---|
+//! | queue `orders` | `NS.orders` | `NS.orders` |
+//! | topic `orders`, group `mailer` | `NS.orders` | `NS.orders.mailer` |
+//! | partition 3 of an ordered one | | `NS.orders.mailer._3`, `NS.orders._3` |
+//! | retry inbox | | `NS.orders.mailer._retry`, `NS.orders._retry` |
+//! | waiting 10 s, shared by the namespace | `NS._delay.10` | `NS._delay.10` |
+//! | coming home from a wait | `NS._home` | |
+//! | what found no queue | `NS._homeless` | `NS._homeless` |
+//!
+//! Names of namespaces, channels and groups hold neither `.` nor `_`, so no two of these meet. The
+//! longest has 155 bytes; RabbitMQ takes 255.
+//!
+//! A publish goes to the channel's exchange: of type `fanout` for a queue, `topic` for a topic and for
+//! everything ordered. The routing key is the message's subject; on an ordered channel the partition
+//! comes first: `3.order.placed`.
+
+use std::collections::HashMap;
+
+use lapin::types::ShortString;
+use polymq_core::broker::{ChannelKind, ChannelRole, ChannelSpec, Topology};
+use polymq_core::{ChannelName, Error, ErrorKind, GroupName, Namespace, Result};
+
+use crate::config::ChannelTable;
+
+/// The objects of a topology.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    namespace: Namespace,
+    channels: HashMap<ChannelName, ChannelLayout>,
+}
+
+/// The objects of one channel.
+#[derive(Debug, Clone)]
+pub(crate) struct ChannelLayout {
+    pub(crate) kind: ChannelKind,
+    pub(crate) role: ChannelRole,
+    /// Where to publish.
+    pub(crate) exchange: ShortString,
+    /// The exchange is somebody else's: not created, not changed, and without our alternate.
+    pub(crate) exchange_is_bound: bool,
+    /// What every message is routed by, instead of its subject.
+    pub(crate) routing_key: Option<ShortString>,
+    /// How many partitions; `None` for a channel without order.
+    pub(crate) partitions: Option<u32>,
+    /// A publish beyond a limit is refused by the broker.
+    pub(crate) bounded: bool,
+    /// Queues that are somebody else's, by group.
+    bound_queues: HashMap<GroupName, ShortString>,
+}
+
+/// The queues of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupLayout {
+    /// What the group consumes: one queue, or one per partition.
+    pub(crate) queues: Vec<ShortString>,
+    /// The queue is somebody else's: not created, not changed.
+    pub(crate) is_bound: bool,
+    /// The group's retry inbox.
+    pub(crate) inbox: ShortString,
+}
+
+impl Layout {
+    /// Names everything.
+    ///
+    /// # Errors
+    /// `Config` when two channels are bound to one object, or a binding makes no sense.
+    pub(crate) fn new(topology: &Topology) -> Result<Self> {
+        let mut channels = HashMap::new();
+        let mut owners: HashMap<(&'static str, ShortString), String> = HashMap::new();
+        for spec in &topology.channels {
+            let layout = ChannelLayout::new(&topology.namespace, spec)?;
+            let mut claims = vec![("exchange", layout.exchange.clone())];
+            claims.extend(layout.bound_queues.values().map(|queue| ("queue", queue.clone())));
+            for (what, name) in claims {
+                if let Some(other) = owners.insert((what, name.clone()), spec.name.to_string()) {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        format!(
+                            "channels `{other}` and `{}` are both bound to {what} `{name}`",
+                            spec.name
+                        ),
+                    )
+                    .with_channel(&spec.name)
+                    .with_help("bind each channel to objects of its own"));
+                }
+            }
+            channels.insert(spec.name.clone(), layout);
+        }
+        Ok(Self { namespace: topology.namespace.clone(), channels })
+    }
+
+    /// The objects of a channel that the topology knows.
+    pub(crate) fn channel(&self, name: &ChannelName) -> Option<&ChannelLayout> {
+        self.channels.get(name)
+    }
+
+    /// The queues of a group, whether or not this topology knows the group; `None` for a channel that
+    /// it doesn't know.
+    pub(crate) fn group(&self, channel: &ChannelName, group: &GroupName) -> Option<GroupLayout> {
+        let layout = self.channels.get(channel)?;
+        let stem = match layout.kind {
+            ChannelKind::Queue => format!("{}.{channel}", self.namespace),
+            ChannelKind::Topic => format!("{}.{channel}.{group}", self.namespace),
+        };
+        let inbox = format!("{stem}._retry").into();
+        let bound = layout.bound_queues.get(group);
+        let queues = match (bound, layout.partitions) {
+            (Some(queue), _) => vec![queue.clone()],
+            (None, None) => vec![stem.into()],
+            (None, Some(count)) => (0..count).map(|n| format!("{stem}._{n}").into()).collect(),
+        };
+        Some(GroupLayout { queues, is_bound: bound.is_some(), inbox })
+    }
+
+    /// The exchange and the queue of a wait of this many seconds: they have one name.
+    pub(crate) fn delay(&self, seconds: u64) -> ShortString {
+        format!("{}._delay.{seconds}", self.namespace).into()
+    }
+
+    /// The exchange that leads waiting messages home.
+    pub(crate) fn home(&self) -> ShortString {
+        format!("{}._home", self.namespace).into()
+    }
+
+    /// The exchange and the queue of what found no queue: they have one name.
+    pub(crate) fn homeless(&self) -> ShortString {
+        format!("{}._homeless", self.namespace).into()
+    }
+
+    /// The namespace.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl ChannelLayout {
+    fn new(namespace: &Namespace, spec: &ChannelSpec) -> Result<Self> {
+        let table = ChannelTable::read(&spec.settings).map_err(|mut errors| errors.remove(0))?;
+        let is_queue = spec.kind == ChannelKind::Queue;
+        let problem = match (is_queue, &table.queue, table.groups.is_empty()) {
+            (true, _, false) => Some("`groups` names the queues of a topic's groups"),
+            (false, Some(_), _) => Some("`queue` is for a channel of kind queue"),
+            (_, None, true) => None,
+            _ if spec.ordered => Some("an ordered channel has a queue for each partition"),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(Error::new(ErrorKind::Config, problem)
+                .with_channel(&spec.name)
+                .with_help("a queue is bound by `queue = …`, a topic's groups by `groups.GROUP = …`, an ordered channel by neither"));
+        }
+        let mut bound_queues = HashMap::new();
+        for (group, queue) in table.groups {
+            bound_queues.insert(GroupName::new(group)?, queue.into());
+        }
+        bound_queues.extend(table.queue.map(|queue| (GroupName::from(&spec.name), queue.into())));
+        let exchange_is_bound = table.exchange.is_some();
+        Ok(Self {
+            kind: spec.kind,
+            role: spec.role,
+            exchange: table
+                .exchange
+                .map_or_else(|| format!("{namespace}.{}", spec.name).into(), Into::into),
+            exchange_is_bound,
+            routing_key: table.routing_key.map(Into::into),
+            partitions: spec.ordered.then_some(spec.partitions),
+            bounded: spec.max_bytes.is_some(),
+            bound_queues,
+        })
+    }
+
+    /// The partition of a key: FNV-1a of the key, modulo the number of partitions. A message without
+    /// a key goes to partition 0.
+    pub(crate) fn partition(&self, key: Option<&[u8]>) -> Option<u32> {
+        let count = self.partitions?;
+        let Some(key) = key else { return Some(0) };
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        // The high bits of FNV-1a mix better than the low ones.
+        Some(((hash >> 32) % u64::from(count)) as u32)
+    }
+}

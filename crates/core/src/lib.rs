@@ -67,7 +67,7 @@ pub mod publish;
 mod service;
 mod slots;
 
-pub use app::{App, DrainReport, Running};
+pub use app::{App, Connection, DrainReport, Running, stop_requested};
 pub use clock::{Clock, SystemClock, VirtualClock, system_clock};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{

@@ -248,6 +248,9 @@ impl Shared {
         result: Result<(), HandlerError>,
         outputs: Vec<Output>,
     ) {
+        if matches!(&result, Err(e) if e.is_release()) && self.config.ack == AckMode::After {
+            return self.unhandled(job, probe);
+        }
         if self.breaker.is_some() {
             self.record(
                 probe,

@@ -1,8 +1,8 @@
 //! Which objects a topology needs, how they stand, and how they are made.
 //!
-//! An object is what [`Layout`](crate::layout::Layout) names and [`objects`] gives arguments. Arguments
-//! follow from the channel alone, since producers and consumers of one channel have different
-//! configurations and would otherwise refuse each other's queues.
+//! An object is what [`Layout`](crate::layout::Layout) names and [`arguments`] shape. Its arguments follow
+//! from the channel alone: producers and consumers of one channel have different configurations, and would
+//! otherwise refuse each other's queues.
 //!
 //! Without the management plugin the broker is asked by declarations, and tells the first difference
 //! only; bindings it doesn't tell at all, so `apply` makes them each time. With `management` the plan
@@ -14,3 +14,9 @@ mod difference;
 mod objects;
 mod plan;
 mod pool;
+
+pub(crate) use apply::apply;
+pub(crate) use arguments::CONSUMER_TIMEOUT;
+pub(crate) use objects::stages;
+pub(crate) use plan::plan;
+pub(crate) use pool::Pool;

@@ -79,6 +79,11 @@ fn a_whole_service_can_come_from_the_environment() {
 }
 
 #[test]
+fn a_variable_about_a_message_in_hand_is_no_setting() {
+    build(BROKER).vars([("POLYMQ_MESSAGE_ID", "42")]).build().unwrap();
+}
+
+#[test]
 fn a_variable_that_fits_no_key_is_named() {
     let builder = build(BROKER).vars([
         ("POLYMQ_BROKER__ULR", "memory://"),

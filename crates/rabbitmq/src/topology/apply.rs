@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use lapin::Channel;
 use lapin::options::QueueBindOptions;
 use lapin::types::FieldTable;
 use polymq_core::broker::{Difference, Plan, PlannedObject};
@@ -10,7 +10,7 @@ use polymq_core::{Error, ErrorKind, Result};
 
 use super::objects::{Binding, Object, Stage};
 use super::plan::{declare, place};
-use super::pool::{Pool, WIDTH};
+use super::pool::{Pool, side_by_side};
 use crate::error;
 
 /// What to do without the right to declare.
@@ -39,13 +39,10 @@ pub(crate) async fn apply(pool: &Pool, stages: &[Stage], plan: &Plan) -> Result<
         ));
     }
     for stage in stages {
-        make_all(pool, stage.queues.iter().filter(is_missing)).await?;
-        make_all(pool, stage.exchanges.iter().filter(is_missing)).await?;
-        stream::iter(&stage.bindings)
-            .map(|binding| bind(pool, binding))
-            .buffer_unordered(WIDTH)
-            .try_collect::<()>()
-            .await?;
+        let (queues, exchanges) = (stage.queues.iter(), stage.exchanges.iter());
+        side_by_side(queues.filter(is_missing).map(|queue| make(pool, queue))).await?;
+        side_by_side(exchanges.filter(is_missing).map(|exchange| make(pool, exchange))).await?;
+        side_by_side(stage.bindings.iter().map(|binding| bind(pool, binding))).await?;
     }
     Ok(())
 }
@@ -58,25 +55,16 @@ fn differs(object: &PlannedObject, differences: &[Difference]) -> String {
     format!("the {} `{}` differs: {}", object.kind, object.name, list.join(", "))
 }
 
-async fn make_all<'a>(pool: &Pool, objects: impl Iterator<Item = &'a Object>) -> Result<()> {
-    let made = stream::iter(objects).map(async |object| {
-        let declared = pool.call(async |channel| declare(channel, object, false).await).await?;
-        declared.map_err(|e| place(translate(&e), object))
-    });
-    made.buffer_unordered(WIDTH).try_collect().await
+async fn make(pool: &Pool, object: &Object) -> Result<()> {
+    let declared = pool.call(|channel| declare(channel, object, false)).await?;
+    declared.map_err(|e| place(translate(&e), object))
 }
 
 async fn bind(pool: &Pool, binding: &Binding) -> Result<()> {
-    let bound = pool.call(async |channel| {
-        channel
-            .queue_bind(
-                binding.queue.clone(),
-                binding.exchange.clone(),
-                binding.routing_key.clone(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
+    let Binding { queue, exchange, routing_key, .. } = binding.clone();
+    let bound = pool.call(async move |channel: Channel| {
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        channel.queue_bind(queue, exchange, routing_key, options, arguments).await
     });
     bound.await?.map_err(|e| {
         let error = translate(&e)

@@ -11,6 +11,9 @@ use super::arguments::{self, QueueShape};
 use crate::layout::{ChannelLayout, Layout};
 use crate::steps;
 
+/// The longest routing key.
+const LONGEST_KEY: usize = 255;
+
 /// An exchange or a queue, as the configuration wants it.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
@@ -104,7 +107,8 @@ fn shared(topology: &Topology, layout: &Layout) -> Stage {
     stage
 }
 
-fn longest_wait(topology: &Topology) -> Duration {
+/// The longest wait that a topology's consumers can ask for.
+pub(crate) fn longest_wait(topology: &Topology) -> Duration {
     let groups = topology.channels.iter().flat_map(|channel| &channel.groups);
     groups.filter_map(|group| group.max_delay).max().unwrap_or_default()
 }
@@ -123,7 +127,6 @@ fn add_group(
         single_active_consumer: spec.ordered,
         ..inbox
     };
-    let keys = routing_keys(found, group);
     for (partition, name) in names.queues.iter().enumerate() {
         let main = queue(Some(spec), name, main.arguments());
         stage.queues.push(Object { is_bound: names.is_bound, ..main });
@@ -131,20 +134,24 @@ fn add_group(
         if names.is_bound && found.exchange_is_bound {
             continue;
         }
-        stage.bindings.extend(keys.iter().map(|key| match found.partitions {
-            Some(_) => binding(Some(spec), &found.exchange, name, &format!("{partition}.{key}")),
-            None => binding(Some(spec), &found.exchange, name, key),
-        }));
+        let prefix = found.partitions.map_or_else(String::new, |_| format!("{partition}."));
+        let keys = routing_keys(found, group, &prefix);
+        stage.bindings.extend(keys.iter().map(|key| binding(Some(spec), &found.exchange, name, key)));
     }
     stage.bindings.push(binding(Some(spec), &layout.home(), &names.inbox, names.inbox.as_str()));
     stage.queues.push(queue(Some(spec), &names.inbox, inbox.arguments()));
 }
 
-/// What a group wants of its channel, as keys of bindings.
-fn routing_keys(channel: &ChannelLayout, _group: &GroupSpec) -> Vec<String> {
-    match &channel.routing_key {
-        Some(key) if channel.exchange_is_bound => vec![key.to_string()],
-        _ => vec!["#".to_owned()],
+/// What a group wants of its channel, as keys of bindings. More than it wants does no harm.
+fn routing_keys(channel: &ChannelLayout, group: &GroupSpec, prefix: &str) -> Vec<String> {
+    if let (Some(key), true) = (&channel.routing_key, channel.exchange_is_bound) {
+        return vec![format!("{prefix}{key}")];
+    }
+    let keys = group.subjects.iter().map(|pattern| format!("{prefix}{}", pattern.as_str()));
+    let keys: Vec<String> = keys.collect();
+    match keys.is_empty() || keys.iter().any(|key| key.len() > LONGEST_KEY) {
+        true => vec![format!("{prefix}#")],
+        false => keys,
     }
 }
 

@@ -1,6 +1,5 @@
 //! How the objects stand, as far as the broker tells without the management plugin.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::{Channel, ExchangeKind};
 use polymq_core::broker::{ObjectState, Plan, PlannedObject};
@@ -8,7 +7,7 @@ use polymq_core::{Error, Result};
 
 use super::difference;
 use super::objects::{Object, Shape, Stage};
-use super::pool::{Pool, WIDTH};
+use super::pool::{Pool, side_by_side};
 use crate::error;
 
 /// Asks the broker for every object.
@@ -18,11 +17,8 @@ use crate::error;
 /// is known. An object that somebody deletes between the two questions is made again, as configured.
 pub(crate) async fn plan(pool: &Pool, stages: &[Stage]) -> Result<Plan> {
     let objects = stages.iter().flat_map(Stage::objects);
-    let planned = stream::iter(objects).map(async |object| {
-        let state = state(pool, object).await.map_err(|e| place(e, object))?;
-        Ok::<_, Error>(planned(object, state))
-    });
-    Ok(Plan { objects: planned.buffered(WIDTH).try_collect().await? })
+    let objects = side_by_side(objects.map(|object| look(pool, object))).await?;
+    Ok(Plan { objects })
 }
 
 pub(super) fn planned(object: &Object, state: ObjectState) -> PlannedObject {
@@ -43,8 +39,13 @@ pub(super) fn place(error: Error, object: &Object) -> Error {
     }
 }
 
+async fn look(pool: &Pool, object: &Object) -> Result<PlannedObject> {
+    let state = state(pool, object).await.map_err(|e| place(e, object))?;
+    Ok(planned(object, state))
+}
+
 async fn state(pool: &Pool, object: &Object) -> Result<ObjectState> {
-    match pool.call(async |channel| declare(channel, object, true).await).await? {
+    match pool.call(|channel| declare(channel, object, true)).await? {
         Ok(()) => {}
         Err(e) if error::is_not_found(&e) => return Ok(ObjectState::Missing),
         Err(e) => return Err(error::native(&e)),
@@ -52,7 +53,7 @@ async fn state(pool: &Pool, object: &Object) -> Result<ObjectState> {
     if object.is_bound {
         return Ok(ObjectState::Present);
     }
-    match pool.call(async |channel| declare(channel, object, false).await).await? {
+    match pool.call(|channel| declare(channel, object, false)).await? {
         Ok(()) => Ok(ObjectState::Present),
         Err(e) if error::is_denied(&e) => Ok(ObjectState::Present),
         Err(e) if error::is_mismatch(&e) => {
@@ -64,7 +65,7 @@ async fn state(pool: &Pool, object: &Object) -> Result<ObjectState> {
 
 /// Declares an object, or, if `passive`, only asks for it.
 pub(super) async fn declare(
-    channel: &Channel,
+    channel: Channel,
     object: &Object,
     passive: bool,
 ) -> lapin::Result<()> {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use polymq_core::broker::{Capability, ChannelKind, ChannelSpec, Topology};
+use polymq_core::broker::{Broker, Capability, ChannelKind, ChannelSpec};
 use polymq_core::{ChannelName, Result};
 
 use crate::ledger::Tally;
@@ -70,16 +70,16 @@ impl Case {
     }
 
     /// Why the case does not apply; `None` if it does.
-    pub(super) async fn ruled_out(&self, fixture: &dyn Fixture) -> Result<Option<String>> {
-        if let (true, Lifecycle::None(reason)) = (self.exclusive(), fixture.lifecycle()) {
-            return Ok(Some(reason));
+    pub(super) fn ruled_out(
+        &self,
+        broker: &dyn Broker,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<String>> {
+        if let (true, Lifecycle::None(reason)) = (self.exclusive(), lifecycle) {
+            return Ok(Some(reason.clone()));
         }
-        let shape = self.shape()?;
-        let namespace = fixture.namespace().await?;
-        let topology = Topology { namespace, channels: Vec::new() };
-        let broker = fixture.connect(topology).await?;
-        let capabilities = broker.capabilities(&shape);
-        let denied = self.needs.iter().find_map(|need| match need {
+        let capabilities = broker.capabilities(&self.shape()?);
+        Ok(self.needs.iter().find_map(|need| match need {
             Need::Has(capability) => {
                 let denial = capabilities.denial(*capability)?;
                 Some(format!("no {capability}: {}", denial.reason))
@@ -88,8 +88,6 @@ impl Case {
                 Some("no lease: nothing is to be renewed".to_owned())
             }
             Need::Lease | Need::Restart => None,
-        });
-        broker.close(super::kit::soon()).await?;
-        Ok(denied)
+        }))
     }
 }

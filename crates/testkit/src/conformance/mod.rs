@@ -23,6 +23,7 @@
 mod case;
 mod cases;
 mod kit;
+mod namespaces;
 mod report;
 mod run;
 #[cfg(test)]

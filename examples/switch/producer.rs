@@ -26,7 +26,8 @@ async fn main() -> Result<(), polymq::Error> {
     let config = app.load(config)?;
     let running = app.start(config).await?;
     let ids: Vec<String> = (1..=count).map(|n| format!("order-{n}")).collect();
-    let orders = ids.iter().map(|id| Message::new(format!("pack {id}")).with_id(id)).collect();
+    let order = |id: &String| Message::new(format!("pack {id}")).with_id(id);
+    let orders: Vec<_> = ids.iter().map(order).collect();
     let outcomes = running.publisher().publish_all("orders", orders).await?;
     for (id, outcome) in ids.iter().zip(outcomes) {
         outcome.into_result()?;

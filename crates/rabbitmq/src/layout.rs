@@ -5,6 +5,7 @@
 //! | queue `orders` | `NS.orders` | `NS.orders` |
 //! | topic `orders`, group `mailer` | `NS.orders` | `NS.orders.mailer` |
 //! | partition 3 of an ordered one | | `NS.orders.mailer._3`, `NS.orders._3` |
+//! | what finds no partition of 12 | `NS.orders._of.12` | |
 //! | retry inbox | | `NS.orders.mailer._retry`, `NS.orders._retry` |
 //! | waiting 10 s, shared by the namespace | `NS._delay.10` | `NS._delay.10` |
 //! | coming home from a wait | `NS._home` | |
@@ -15,7 +16,9 @@
 //!
 //! A publish goes to the channel's exchange: of type `fanout` for a queue, `topic` for a topic and for
 //! everything ordered. The routing key is the message's subject; on an ordered channel the partition
-//! comes first: `3.order.placed`.
+//! comes first: `3.order.placed`. What finds no queue goes on to the exchange's alternate. That of an
+//! ordered channel carries the number of partitions in its name: RabbitMQ refuses to declare an exchange
+//! with another alternate, and so nobody can spread keys over another number of queues.
 
 use std::collections::HashMap;
 
@@ -41,6 +44,8 @@ pub(crate) struct ChannelLayout {
     pub(crate) exchange: ShortString,
     /// The exchange is somebody else's: not created, not changed, and without our alternate.
     pub(crate) exchange_is_bound: bool,
+    /// Where the exchange sends what finds no queue; nowhere from a topic, which needs no groups.
+    pub(crate) alternate: Option<ShortString>,
     /// What every message is routed by, instead of its subject.
     pub(crate) routing_key: Option<ShortString>,
     /// How many partitions; `None` for a channel without order.
@@ -127,7 +132,7 @@ impl Layout {
 
     /// The exchange and the queue of what found no queue: they have one name.
     pub(crate) fn homeless(&self) -> ShortString {
-        format!("{}._homeless", self.namespace).into()
+        homeless(&self.namespace)
     }
 
     /// The namespace.
@@ -165,6 +170,7 @@ impl ChannelLayout {
                 .exchange
                 .map_or_else(|| format!("{namespace}.{}", spec.name).into(), Into::into),
             exchange_is_bound,
+            alternate: alternate(namespace, spec).filter(|_| !exchange_is_bound),
             routing_key: table.routing_key.map(Into::into),
             partitions: spec.ordered.then_some(spec.partitions),
             bounded: spec.max_bytes.is_some(),
@@ -182,5 +188,17 @@ impl ChannelLayout {
         });
         // The high bits of FNV-1a mix better than the low ones.
         Some(((hash >> 32) % u64::from(count)) as u32)
+    }
+}
+
+fn homeless(namespace: &Namespace) -> ShortString {
+    format!("{namespace}._homeless").into()
+}
+
+fn alternate(namespace: &Namespace, spec: &ChannelSpec) -> Option<ShortString> {
+    match (spec.ordered, spec.kind) {
+        (true, _) => Some(format!("{namespace}.{}._of.{}", spec.name, spec.partitions).into()),
+        (false, ChannelKind::Queue) => Some(homeless(namespace)),
+        (false, ChannelKind::Topic) => None,
     }
 }

@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod browse;
 mod config;
 mod convert;
 mod error;
@@ -16,3 +18,4 @@ mod link;
 mod publish;
 mod steps;
 mod target;
+mod topology;

@@ -3,7 +3,9 @@
 #![cfg(feature = "rabbitmq")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use polymq_testkit::containers::{RabbitmqServer, Vhost};

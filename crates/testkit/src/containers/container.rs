@@ -6,9 +6,7 @@ use testcontainers::bollard::Docker;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
 use testcontainers::runners::AsyncRunner;
-use testcontainers::{
-    ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective,
-};
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -143,7 +141,9 @@ fn failed(
     Error::new(ErrorKind::Other, format!("the container engine refused to {operation} `{name}`"))
         .with_operation(operation)
         .with_source(source)
-        .with_help(format!("see `docker logs {name}`; `docker rm --force --volumes {name}` makes way for a new one"))
+        .with_help(format!(
+            "see `docker logs {name}`; `docker rm --force --volumes {name}` makes way for a new one"
+        ))
 }
 
 /// Ports of the host are chosen now: those that the engine chooses change with each start.

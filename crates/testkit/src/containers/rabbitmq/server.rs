@@ -173,7 +173,10 @@ impl RabbitmqServer {
     /// `Unsupported` for a broker that runs elsewhere; `Disconnected` when it doesn't come up.
     pub async fn restart(&self) -> Result<()> {
         let Some(container) = &self.container else {
-            return Err(Error::new(ErrorKind::Unsupported, "the broker runs in no container of ours"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the broker runs in no container of ours",
+            ));
         };
         container.start().await?;
         self.wait().await

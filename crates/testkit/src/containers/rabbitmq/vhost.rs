@@ -71,7 +71,8 @@ impl Vhost {
             deleted.await.map_err(unanswered)?;
         }
         for exchange in exchanges.into_iter().filter(|name| name.starts_with(prefix)) {
-            let deleted = channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
+            let deleted =
+                channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
             deleted.await.map_err(unanswered)?;
         }
         connection.close(200, "deleted".into()).await.map_err(unanswered)
@@ -116,7 +117,8 @@ impl Drop for Vhost {
         let (management, name) = (self.management.clone(), self.name.clone());
         // A runtime of its own: the test's may be at its end. What fails here is swept later.
         let deleting = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(management.delete_vhost(&name)).ok()
         });
         let _ = deleting.join();

@@ -2,6 +2,7 @@
 
 use lapin::ErrorKind as Native;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use polymq_core::broker::Destination;
 use polymq_core::{Error, ErrorKind};
 
 /// Translates what lapin says.
@@ -126,6 +127,56 @@ pub(crate) fn away(reason: Option<&Error>) -> Error {
     };
     let kind = reason.map_or(ErrorKind::Disconnected, Error::kind);
     Error::new(kind, message).retryable(true)
+}
+
+/// The broker asked for silence: `connection.blocked`.
+pub(crate) fn blocked() -> Error {
+    Error::new(ErrorKind::Blocked, "the broker takes no messages for now: it is short of memory or disk")
+        .with_help("free memory or disk on the broker (`rabbitmq-diagnostics alarms`), or raise its watermarks")
+}
+
+/// A body that the broker would close the channel over.
+pub(crate) fn too_large(bytes: usize, max: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("the payload has {bytes} bytes, above the limit of {max}"))
+        .with_help("send less: keep large data elsewhere and send a reference; the limit is `max_message_bytes` in [broker.rabbitmq], as the broker's own max_message_size")
+}
+
+/// The topology has no such place.
+pub(crate) fn no_destination(destination: &Destination) -> Error {
+    Error::new(ErrorKind::NotFound, format!("this configuration knows no {destination}"))
+        .with_help("declare the channel in the configuration")
+}
+
+/// The broker returned a message that no queue took.
+pub(crate) fn unroutable(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no queue on the broker takes messages for {destination}"),
+    )
+    .with_help("apply the topology: `polymq topology apply`")
+}
+
+/// The broker refused to store a message.
+pub(crate) fn nacked(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::Other,
+        format!("the broker could not store the message for {destination}"),
+    )
+    .retryable(true)
+    .with_help("look at the broker's log: a queue may have lost its quorum")
+}
+
+pub(crate) fn full(destination: &Destination) -> Error {
+    Error::new(ErrorKind::Full, format!("the queue of {destination} is full (`max_bytes`)"))
+        .with_help("raise the channel's max_bytes, or add consumers; then publish again")
+}
+
+pub(crate) fn delay_elsewhere(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("a message cannot wait in {destination}: only a retry inbox delays"),
+    )
+    .with_help("send it to a group's retry inbox, or without `at`")
 }
 
 pub(crate) fn late(what: &'static str) -> Error {

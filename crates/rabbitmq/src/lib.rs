@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod convert;
 mod error;
 mod layout;
 mod link;
+mod publish;
+mod steps;
 mod target;

@@ -233,8 +233,12 @@ impl Supervisor {
             match events.next().await {
                 Some(lapin::Event::ConnectionBlocked(reason)) => {
                     self.events.send(Event::Blocked { reason });
+                    self.state.send_modify(|_| {});
                 }
-                Some(lapin::Event::ConnectionUnblocked) => self.events.send(Event::Unblocked),
+                Some(lapin::Event::ConnectionUnblocked) => {
+                    self.events.send(Event::Unblocked);
+                    self.state.send_modify(|_| {});
+                }
                 Some(lapin::Event::Error(error)) => return error::native(&error),
                 Some(_) => {}
                 None => break,

@@ -171,7 +171,8 @@ pub(crate) async fn session(
     }
 }
 
-fn backoff() -> impl Iterator<Item = Duration> {
+/// The waits between attempts.
+pub(crate) fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
@@ -239,7 +240,8 @@ impl Supervisor {
                     self.events.send(Event::Unblocked);
                     self.state.send_modify(|_| {});
                 }
-                Some(lapin::Event::Error(error)) => return error::native(&error),
+                // An error of a channel comes here too, and leaves the connection up.
+                Some(lapin::Event::Error(error)) if !session.is_up() => return error::native(&error),
                 Some(_) => {}
                 None => break,
             }

@@ -9,7 +9,7 @@ use super::signal::stop_requested;
 use super::start::start;
 use crate::broker::Adapter;
 use crate::clock::{Clock, system_clock};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigBuilder, ConfigErrors};
 use crate::dedup::DedupStore;
 use crate::service::{Binding, Hooks, Service};
 use crate::{Error, ErrorKind, Result};
@@ -120,7 +120,7 @@ impl App {
     /// # Errors
     /// `Config`, with every problem.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Config> {
-        Config::load(path, &self.adapters)
+        self.layers(path).build()
     }
 
     /// [`load`](App::load), with the problems as data.
@@ -128,7 +128,21 @@ impl App {
     /// # Errors
     /// Every problem, in the order in which a reader meets them.
     pub fn check(&self, path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
-        Config::builder().file(path).env().adapters(&self.adapters).check()
+        self.layers(path).check()
+    }
+
+    /// The layers that [`load`](App::load) reads, to set keys over them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), polymq_core::Error> {
+    /// # let path = std::env::temp_dir().join(format!("polymq-layers-{}.toml", std::process::id()));
+    /// # std::fs::write(&path, "[broker]\nurl = 'memory://'").unwrap();
+    /// let app = polymq_core::App::new();
+    /// let config = app.layers(&path).set("broker.url", "memory://tests").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn layers(&self, path: impl AsRef<Path>) -> ConfigBuilder {
+        Config::builder().file(path).env().adapters(&self.adapters)
     }
 
     /// Connects to one broker of the configuration and does nothing there: nothing is checked,

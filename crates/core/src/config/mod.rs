@@ -121,15 +121,6 @@ impl Config {
         ConfigBuilder::default()
     }
 
-    /// Reads a file, then the environment (`POLYMQ_…`), for these adapters.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), whose message holds every problem, one per
-    /// line. Never a secret.
-    pub fn load(path: impl AsRef<Path>, adapters: &[Arc<dyn Adapter>]) -> Result<Self> {
-        Self::builder().file(path).env().adapters(adapters).build()
-    }
-
     /// The broker of this name.
     ///
     /// # Errors

@@ -81,9 +81,8 @@ impl Operator {
         let mut purged = 0;
         for queue in self.queues(source)? {
             let options = QueuePurgeOptions::default();
-            let asked = pool.call(async move |channel: Channel| {
-                channel.queue_purge(queue, options).await
-            });
+            let asked =
+                pool.call(async move |channel: Channel| channel.queue_purge(queue, options).await);
             purged += u64::from(asked.await?.map_err(|e| translate(&e, source))?);
         }
         Ok(purged)
@@ -112,7 +111,8 @@ impl Admin for Operator {
 
     async fn apply(&self, plan: &Plan) -> Result<()> {
         let stages = topology::stages(&self.topology, &self.layout);
-        let applied = async { topology::apply(&Pool::open(&self.link).await?, &stages, plan).await };
+        let applied =
+            async { topology::apply(&Pool::open(&self.link).await?, &stages, plan).await };
         applied.await.map_err(|e| self.name_broker(e, "apply"))
     }
 

@@ -23,7 +23,8 @@ const LONGEST: u64 = 16 * DAY;
 /// The steps that a topology makes, in ascending seconds, so that waits up to `longest` come home in one
 /// hop, or two.
 pub(crate) fn made_for(longest: Duration) -> Vec<u64> {
-    let fits = |step: &u64| Duration::from_secs(*step) <= longest || overshoots_little(*step, longest);
+    let fits =
+        |step: &u64| Duration::from_secs(*step) <= longest || overshoots_little(*step, longest);
     let wanted: BTreeSet<u64> = all().filter(fits).chain(BACKBONE).collect();
     wanted.into_iter().collect()
 }
@@ -90,7 +91,10 @@ mod tests {
         assert!(BACKBONE.iter().all(|step| steps.contains(step)), "{steps:?}");
         let to_an_hour = steps.iter().filter(|step| (10..HOUR).contains(*step));
         assert!(to_an_hour.clone().count() < 70);
-        assert_eq!(steps[steps.len() - 9..], [1, 2, 4, 8, 16, 24, 48, 96, 192, 384].map(|h| h * HOUR)[1..]);
+        assert_eq!(
+            steps[steps.len() - 9..],
+            [1, 2, 4, 8, 16, 24, 48, 96, 192, 384].map(|h| h * HOUR)[1..]
+        );
     }
 
     #[test]

@@ -136,7 +136,9 @@ fn add_group(
         }
         let prefix = found.partitions.map_or_else(String::new, |_| format!("{partition}."));
         let keys = routing_keys(found, group, &prefix);
-        stage.bindings.extend(keys.iter().map(|key| binding(Some(spec), &found.exchange, name, key)));
+        stage
+            .bindings
+            .extend(keys.iter().map(|key| binding(Some(spec), &found.exchange, name, key)));
     }
     stage.bindings.push(binding(Some(spec), &layout.home(), &names.inbox, names.inbox.as_str()));
     stage.queues.push(queue(Some(spec), &names.inbox, inbox.arguments()));

@@ -64,11 +64,7 @@ async fn state(pool: &Pool, object: &Object) -> Result<ObjectState> {
 }
 
 /// Declares an object, or, if `passive`, only asks for it.
-pub(super) async fn declare(
-    channel: Channel,
-    object: &Object,
-    passive: bool,
-) -> lapin::Result<()> {
+pub(super) async fn declare(channel: Channel, object: &Object, passive: bool) -> lapin::Result<()> {
     let (name, arguments) = (object.name.clone(), object.arguments.clone());
     match &object.shape {
         Shape::Exchange(kind) => {

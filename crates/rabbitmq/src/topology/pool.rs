@@ -35,7 +35,10 @@ impl Pool {
     }
 
     /// Runs one call on a channel of the pool. A channel that was refused something is not used again.
-    pub(crate) async fn call<T, F>(&self, call: impl FnOnce(Channel) -> F) -> Result<lapin::Result<T>>
+    pub(crate) async fn call<T, F>(
+        &self,
+        call: impl FnOnce(Channel) -> F,
+    ) -> Result<lapin::Result<T>>
     where
         F: Future<Output = lapin::Result<T>>,
     {

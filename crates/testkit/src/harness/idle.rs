@@ -56,7 +56,8 @@ impl Busy {
             match broker.admin().depth(&source).await {
                 Ok(depth) if depth.total() == 0 => {}
                 Ok(depth) => {
-                    let told = |figure: Option<u64>| figure.map_or("?".to_owned(), |n| n.to_string());
+                    let told =
+                        |figure: Option<u64>| figure.map_or("?".to_owned(), |n| n.to_string());
                     self.sources.push(format!(
                         "{source}: {} ready, {} in flight, {} delayed",
                         depth.ready,

@@ -10,8 +10,10 @@
 
 mod admin;
 mod browse;
+mod capabilities;
 mod config;
 mod convert;
+mod dial;
 mod error;
 mod layout;
 mod link;
@@ -19,4 +21,4 @@ mod publish;
 mod steps;
 mod target;
 mod topology;
-#[cfg(test)] mod live;
+mod version;

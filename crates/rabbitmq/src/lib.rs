@@ -19,3 +19,4 @@ mod publish;
 mod steps;
 mod target;
 mod topology;
+#[cfg(test)] mod live;

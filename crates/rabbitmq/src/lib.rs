@@ -9,10 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod consume;
 mod convert;
 mod error;
 mod layout;
 mod link;
 mod publish;
+mod settle;
 mod steps;
 mod target;

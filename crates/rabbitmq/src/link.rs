@@ -241,7 +241,9 @@ impl Supervisor {
                     self.state.send_modify(|_| {});
                 }
                 // An error of a channel comes here too, and leaves the connection up.
-                Some(lapin::Event::Error(error)) if !session.is_up() => return error::native(&error),
+                Some(lapin::Event::Error(error)) if !session.is_up() => {
+                    return error::native(&error);
+                }
                 Some(_) => {}
                 None => break,
             }

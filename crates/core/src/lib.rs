@@ -67,12 +67,12 @@ pub mod publish;
 mod service;
 mod slots;
 
-pub use app::{App, DrainReport, Running};
+pub use app::{App, Connection, DrainReport, Running, stop_requested};
 pub use clock::{Clock, SystemClock, VirtualClock, system_clock};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     ChannelName, ConsumerName, Delivery, GroupName, Headers, Message, MessageId, Namespace, Origin,
-    Payload, Position, Timestamp,
+    Payload, Position, SubjectPattern, Timestamp,
 };
 pub use pipeline::DeadLetterReason;
 pub use publish::Publisher;

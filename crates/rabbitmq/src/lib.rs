@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod browse;
 mod config;
 mod consume;
 mod convert;
@@ -18,3 +20,5 @@ mod publish;
 mod settle;
 mod steps;
 mod target;
+mod topology;
+#[cfg(test)] mod live;

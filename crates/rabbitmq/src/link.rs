@@ -14,13 +14,16 @@ use polymq_core::broker::{Event, EventSender};
 use polymq_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error;
 use crate::target::Target;
 
 /// The longest that one attempt to connect may take, handshake included.
 const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// How often a connection is looked at that says nothing.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How a link stands.
 #[derive(Debug, Clone)]
@@ -231,7 +234,9 @@ impl Supervisor {
     async fn watch_over(&mut self, session: &Session) -> Error {
         let mut events = std::pin::pin!(session.connection.events_listener());
         while session.is_up() {
-            match events.next().await {
+            // Looks again now and then: an error may be told before the connection shows it.
+            let Ok(event) = timeout(GLANCE, events.next()).await else { continue };
+            match event {
                 Some(lapin::Event::ConnectionBlocked(reason)) => {
                     self.events.send(Event::Blocked { reason });
                     self.state.send_modify(|_| {});

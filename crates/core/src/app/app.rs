@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Running;
+use super::connection::{Connection, connect};
 use super::signal::stop_requested;
 use super::start::start;
 use crate::broker::Adapter;
 use crate::clock::{Clock, system_clock};
-use crate::config::Config;
+use crate::config::{Config, ConfigBuilder, ConfigErrors};
 use crate::dedup::DedupStore;
 use crate::service::{Binding, Hooks, Service};
 use crate::{Error, ErrorKind, Result};
@@ -119,7 +120,39 @@ impl App {
     /// # Errors
     /// `Config`, with every problem.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Config> {
-        Config::load(path, &self.adapters)
+        self.layers(path).build()
+    }
+
+    /// [`load`](App::load), with the problems as data.
+    ///
+    /// # Errors
+    /// Every problem, in the order in which a reader meets them.
+    pub fn check(&self, path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
+        self.layers(path).check()
+    }
+
+    /// The layers that [`load`](App::load) reads, to set keys over them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), polymq_core::Error> {
+    /// # let path = std::env::temp_dir().join(format!("polymq-layers-{}.toml", std::process::id()));
+    /// # std::fs::write(&path, "[broker]\nurl = 'memory://'").unwrap();
+    /// let app = polymq_core::App::new();
+    /// let config = app.layers(&path).set("broker.url", "memory://tests").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn layers(&self, path: impl AsRef<Path>) -> ConfigBuilder {
+        Config::builder().file(path).env().adapters(&self.adapters)
+    }
+
+    /// Connects to one broker of the configuration and does nothing there: nothing is checked,
+    /// created or consumed. The caller closes it.
+    ///
+    /// # Errors
+    /// `NotFound` for a broker that the configuration doesn't have; `Config` when no adapter serves
+    /// it; the broker's own errors after `connect_timeout` at the latest.
+    pub async fn connect(&self, config: &Config, broker: &str) -> Result<Connection> {
+        connect(config, config.broker(broker)?, &self.adapters, &self.clock).await
     }
 
     /// Connects, checks, and starts every consumer that the service has handlers for.

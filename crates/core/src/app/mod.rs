@@ -2,6 +2,7 @@
 //! configuration needs, and runs the consumers of a service until it is told to stop.
 
 mod app;
+mod connection;
 mod handlers;
 mod report;
 mod running;
@@ -9,5 +10,7 @@ mod signal;
 mod start;
 
 pub use app::App;
+pub use connection::Connection;
 pub use report::DrainReport;
 pub use running::Running;
+pub use signal::stop_requested;

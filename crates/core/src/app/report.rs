@@ -38,7 +38,7 @@ impl fmt::Display for DrainReport {
             write!(
                 f,
                 "\n  {}: {} received, {} handled, {} retried, {} dead-lettered, {} duplicates, \
-                 {} expired, {} given back",
+                 {} expired, {} filtered, {} given back",
                 c.consumer,
                 t.received,
                 t.handled,
@@ -46,6 +46,7 @@ impl fmt::Display for DrainReport {
                 t.dead_letters(),
                 t.duplicates + t.superseded,
                 t.expired,
+                t.filtered,
                 t.released
             )?;
             for (what, ids) in [

@@ -1,6 +1,9 @@
-/// Resolves at SIGTERM or Ctrl-C. Where a handler for one of them cannot be installed, it waits for
-/// the other.
-pub(super) async fn stop_requested() {
+/// Resolves at SIGTERM or Ctrl-C, from its first poll on. Where a handler for one of them cannot be
+/// installed, it waits for the other.
+///
+/// [`App::run`](crate::App::run) waits for it; who starts an app by hand does the same before
+/// [`Running::drain`](crate::Running::drain).
+pub async fn stop_requested() {
     let interrupt = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "no handler for Ctrl-C");

@@ -1,15 +1,14 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::connection::Connection;
 use super::handlers::{Bound, bind, stores};
 use super::running::{Connected, Running};
-use crate::broker::{
-    Adapter, Broker, Capability, ChannelSpec, Connect, Difference, Plan, Subscription, Topology,
-};
+use crate::broker::{Adapter, Broker, Capability, ChannelSpec, Difference, Plan, Subscription};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, ConsumerConfig, Problem, TopologyPolicy, check_needs};
 use crate::dedup::DedupStore;
@@ -19,11 +18,6 @@ use crate::service::Hooks;
 use crate::{Error, ErrorKind, Result};
 
 type Stores = BTreeMap<String, Arc<dyn DedupStore>>;
-
-struct Opened {
-    broker: Arc<dyn Broker>,
-    topology: Topology,
-}
 
 pub(super) async fn start(app: App, config: Config) -> Result<Running> {
     let App { adapters, bindings, hooks, stores: registered, clock } = app;
@@ -63,27 +57,11 @@ async fn connect(
     config: &Config,
     adapters: &[Arc<dyn Adapter>],
     clock: &Arc<dyn Clock>,
-    opened: &mut BTreeMap<String, Opened>,
+    opened: &mut BTreeMap<String, Connection>,
 ) -> Result<()> {
-    let used: HashSet<&str> = config.channels.values().map(|c| c.broker.as_str()).collect();
-    for (name, broker) in config.brokers.iter().filter(|(name, _)| used.contains(name.as_str())) {
-        let adapter = adapters.iter().find(|a| a.schemes().contains(&broker.scheme.as_str()));
-        let adapter = adapter.ok_or_else(|| {
-            let known: Vec<_> = adapters.iter().flat_map(|a| a.schemes()).copied().collect();
-            Error::new(ErrorKind::Config, format!("no adapter serves `{}://`", broker.scheme))
-                .with_broker(name)
-                .with_help(format!("compiled in: {}", known.join(", ")))
-        })?;
-        let topology = config.topology_of(name, adapter.name());
-        let deadline = clock.instant() + config.connect_timeout;
-        let settings = broker.settings.get(adapter.name()).cloned().unwrap_or_default();
-        let request = Connect::new(name, broker.urls.clone(), topology.clone(), deadline)
-            .with_settings(settings)
-            .with_credentials(Arc::clone(&broker.credentials))
-            .with_clock(Arc::clone(clock));
-        let connected = adapter.connect(request).await;
-        let broker = connected.map_err(|e| e.with_operation("connect").with_broker(name))?;
-        opened.insert(name.clone(), Opened { broker, topology });
+    for broker in config.brokers_in_use() {
+        let connection = super::connection::connect(config, broker, adapters, clock).await?;
+        opened.insert(broker.name.clone(), connection);
     }
     Ok(())
 }
@@ -93,24 +71,24 @@ type Assembled =
 
 async fn assemble(
     config: &Config,
-    opened: &BTreeMap<String, Opened>,
+    opened: &BTreeMap<String, Connection>,
     bound: BTreeMap<crate::model::ConsumerName, Bound>,
     stores: &Stores,
     hooks: &Hooks,
     clock: &Arc<dyn Clock>,
 ) -> Result<Assembled> {
     let mut problems = Vec::new();
-    for (name, Opened { broker, topology }) in opened {
+    for (name, Connection { broker, topology }) in opened {
         let capabilities = |channel: &ChannelSpec| broker.capabilities(channel);
         problems.extend(check_needs(config, name, broker.info(), capabilities, topology));
     }
     refuse(problems)?;
-    for (name, Opened { broker, .. }) in opened {
+    for (name, Connection { broker, .. }) in opened {
         prepare_topology(config.topology, &**broker).await.map_err(|e| e.with_broker(name))?;
     }
     let mut brokers = BTreeMap::new();
     let mut routes = Routes::default();
-    for (name, Opened { broker, topology }) in opened {
+    for (name, Connection { broker, topology }) in opened {
         let capabilities: Vec<_> =
             topology.channels.iter().map(|c| (c, broker.capabilities(c))).collect();
         let gated = capabilities
@@ -140,7 +118,7 @@ async fn assemble(
 async fn consume(
     config: &Config,
     consumer: &ConsumerConfig,
-    opened: &BTreeMap<String, Opened>,
+    opened: &BTreeMap<String, Connection>,
     routes: &Routes,
     stores: &Stores,
     hooks: &Hooks,
@@ -150,7 +128,7 @@ async fn consume(
 ) -> Result<Pipeline> {
     let missing = || Error::new(ErrorKind::Config, format!("no channel `{}`", consumer.channel));
     let channel = config.channels.get(&consumer.channel).ok_or_else(missing)?;
-    let Opened { broker, topology } = opened.get(&channel.broker).ok_or_else(missing)?;
+    let Connection { broker, topology } = opened.get(&channel.broker).ok_or_else(missing)?;
     let spec = topology.channel(consumer.channel.as_str()).ok_or_else(missing)?;
     let capabilities = broker.capabilities(spec);
     let route = routes.get(consumer.channel.as_str())?;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::StartPosition;
 use crate::config::Settings;
-use crate::model::{ChannelName, GroupName, Namespace};
+use crate::model::{ChannelName, GroupName, Namespace, SubjectPattern};
 
 /// Point-to-point or publish-subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,13 +44,17 @@ pub struct GroupSpec {
     /// it has none. Other processes and `deliver_at` may ask for more, so it is a hint and never an
     /// immutable argument of an object.
     pub max_delay: Option<Duration>,
+    /// The subjects that the group wants to see; none given: all. An adapter may leave out what no
+    /// pattern takes, or hand it out all the same: the pipeline filters exactly. An object that lets
+    /// too much through is no difference. Queues have none.
+    pub subjects: Vec<SubjectPattern>,
 }
 
 impl GroupSpec {
     /// A group that starts at what is published from now on.
     #[must_use]
     pub fn new(name: GroupName) -> Self {
-        Self { name, start: StartPosition::Latest, max_delay: None }
+        Self { name, start: StartPosition::Latest, max_delay: None, subjects: Vec::new() }
     }
 }
 

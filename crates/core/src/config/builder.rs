@@ -61,11 +61,11 @@ impl ConfigBuilder {
     /// are lowercased, and `_` stands for `-` in names. Text is taken as it is; numbers, booleans,
     /// lists and whole tables are written as in TOML. In an adapter's table, what reads as TOML is
     /// TOML: there, text that looks like a number is quoted. A variable that fits no key is a
-    /// problem.
+    /// problem, except those that begin with [`MESSAGE_PREFIX`](super::MESSAGE_PREFIX).
     #[must_use]
     pub fn env(mut self) -> Self {
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(env::PREFIX)) else {
+            let Some(name) = name.to_str().filter(|name| env::setting(name).is_some()) else {
                 continue;
             };
             match value.into_string() {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::RetryPolicy;
 use crate::broker::StartPosition;
-use crate::model::{ChannelName, ConsumerName, GroupName};
+use crate::model::{ChannelName, ConsumerName, GroupName, SubjectPattern};
 
 /// When a delivery is acked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -125,6 +125,9 @@ pub struct ConsumerConfig {
     pub channel: ChannelName,
     /// Its group: of a topic, `group` or the consumer's name; of a queue, the queue's name.
     pub group: GroupName,
+    /// Of a topic: the subjects that the group wants to see. What none of them takes is acked unseen
+    /// and counted. None unless set: all.
+    pub subjects: Vec<SubjectPattern>,
     /// The channels that its handlers publish to: none unless set, and never its own.
     pub outputs: Vec<ChannelName>,
     /// How many handlers run at once; 32 unless set.
@@ -173,6 +176,7 @@ impl ConsumerConfig {
             channel,
             group,
             dead_letter,
+            subjects: Vec::new(),
             outputs: Vec::new(),
             concurrency: 32,
             prefetch: 256,

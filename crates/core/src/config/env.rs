@@ -4,7 +4,16 @@ use super::keys::{Adapters, ROOT, Section, Shape};
 use super::problem::{Origin, Problem, suggest};
 use super::tree::{Node, Table, Value, insert};
 
-pub(super) const PREFIX: &str = "POLYMQ_";
+const PREFIX: &str = "POLYMQ_";
+
+/// What variables about a message in hand begin with: `polymq sub --exec` sets them for the commands
+/// that it runs, which may be services with a configuration of their own.
+pub const MESSAGE_PREFIX: &str = "POLYMQ_MESSAGE_";
+
+/// What a variable says about the configuration: its name without the prefix.
+pub(super) fn setting(variable: &str) -> Option<&str> {
+    variable.strip_prefix(PREFIX).filter(|_| !variable.starts_with(MESSAGE_PREFIX))
+}
 
 /// Lays the variables that begin with `POLYMQ_` on the tree.
 pub(super) fn apply(
@@ -16,7 +25,7 @@ pub(super) fn apply(
     let mut variables: Vec<_> = variables.into_iter().collect();
     variables.sort();
     for (variable, text) in variables {
-        let Some(name) = variable.strip_prefix(PREFIX) else {
+        let Some(name) = setting(&variable) else {
             continue;
         };
         let name = name.to_lowercase();

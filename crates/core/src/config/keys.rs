@@ -75,6 +75,7 @@ pub(super) static CONSUMER: Section = Section {
     keys: &[
         ("channel", Text),
         ("group", Text),
+        ("subjects", Texts),
         ("outputs", Texts),
         ("concurrency", Scalar),
         ("prefetch", Scalar),

@@ -58,6 +58,7 @@ pub use consumer::{
     AckMode, BatchConfig, BreakerConfig, ConsumerConfig, DedupConfig, ExpiredPolicy, StoreFailure,
     UnknownType,
 };
+pub use env::MESSAGE_PREFIX;
 pub use needs::check_needs;
 pub use problem::{ConfigErrors, Origin, Problem};
 pub use publish::{PublishConfig, WhenFull};
@@ -70,9 +71,9 @@ pub(crate) use problem::unknown;
 
 use problem::Origins;
 
-use crate::Result;
 use crate::broker::Adapter;
 use crate::model::{ChannelName, ConsumerName, Namespace};
+use crate::{Error, ErrorKind, Result};
 
 /// What the service does about its topology at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -120,13 +121,34 @@ impl Config {
         ConfigBuilder::default()
     }
 
-    /// Reads a file, then the environment (`POLYMQ_…`), for these adapters.
+    /// The broker of this name.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), whose message holds every problem, one per
-    /// line. Never a secret.
-    pub fn load(path: impl AsRef<Path>, adapters: &[Arc<dyn Adapter>]) -> Result<Self> {
-        Self::builder().file(path).env().adapters(adapters).build()
+    /// `NotFound`, listing those that there are.
+    pub fn broker(&self, name: &str) -> Result<&BrokerConfig> {
+        self.brokers.get(name).ok_or_else(|| no_such("broker", name, self.brokers.keys()))
+    }
+
+    /// The channel of this name, also an implied one.
+    ///
+    /// # Errors
+    /// `NotFound`, listing those that there are.
+    pub fn channel(&self, name: &str) -> Result<&ChannelConfig> {
+        self.channels.get(name).ok_or_else(|| no_such("channel", name, self.channels.keys()))
+    }
+
+    /// The consumer of this name.
+    ///
+    /// # Errors
+    /// `NotFound`, listing those that there are.
+    pub fn consumer(&self, name: &str) -> Result<&ConsumerConfig> {
+        self.consumers.get(name).ok_or_else(|| no_such("consumer", name, self.consumers.keys()))
+    }
+
+    /// The brokers that carry a channel, in the order of their names.
+    pub fn brokers_in_use(&self) -> impl Iterator<Item = &BrokerConfig> {
+        let used = |name: &str| self.channels.values().any(|c| c.broker == name);
+        self.brokers.values().filter(move |broker| used(&broker.name))
     }
 
     /// Where a dotted key, such as `consumers.mailer.retry.delayed`, comes from; of a key that was
@@ -146,4 +168,16 @@ impl Config {
     ) -> Problem {
         self.origins.problem(path, message, fix)
     }
+}
+
+fn no_such<'a, N: AsRef<str> + 'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a N>,
+) -> Error {
+    let known: Vec<&str> = known.map(AsRef::as_ref).collect();
+    let message = format!("the configuration has no {what} `{name}`");
+    let (message, fix) = unknown(&message, name, known.iter().copied());
+    let error = Error::new(ErrorKind::NotFound, message);
+    if fix.is_empty() { error } else { error.with_help(fix) }
 }

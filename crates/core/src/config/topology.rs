@@ -53,6 +53,7 @@ impl Config {
 /// Adds what a consumer asks of its group. On an ordered channel its delays pass in the process.
 fn join(group: &mut GroupSpec, consumer: &ConsumerConfig, ordered: bool) {
     group.start = consumer.start;
+    group.subjects.clone_from(&consumer.subjects);
     let longest = if ordered { Some(Duration::ZERO) } else { Some(consumer.retry.longest_delay()) };
     group.max_delay = group.max_delay.max(longest);
 }

@@ -43,6 +43,12 @@ fn group(config: &mut Config, consumer: &ConsumerConfig, path: &str, findings: &
         let message = "a queue has no start: its consumers share what is there";
         findings.warning(key, message, "remove `start`, or make the channel a topic");
     }
+    if !consumer.subjects.is_empty() {
+        let message = "a queue's messages are for this group alone: what no pattern takes would be \
+                       lost";
+        let fix = "remove `subjects`, or make the channel a topic";
+        findings.problem(format!("{path}.subjects"), message, fix);
+    }
     let implied = !findings.origins.contains(&format!("{path}.dead_letter"));
     if let Some(consumer) = config.consumers.get_mut(&consumer.name) {
         if let Some(default) = ChannelName::new(format!("{only}-dead")).ok().filter(|_| implied) {
@@ -171,7 +177,7 @@ fn implied(name: &ChannelName, broker: &str) -> ChannelConfig {
 type Agree = fn(&ConsumerConfig, &ConsumerConfig) -> bool;
 
 /// What the consumers of one group must agree on: any of them may get any message.
-const SHARED: [(&str, Agree); 8] = [
+const SHARED: [(&str, Agree); 9] = [
     ("dead_letter", |a, b| a.dead_letter == b.dead_letter),
     ("retry", |a, b| a.retry == b.retry),
     ("dedup", |a, b| a.dedup == b.dedup),
@@ -180,6 +186,7 @@ const SHARED: [(&str, Agree); 8] = [
     ("expired", |a, b| a.expired == b.expired),
     ("max_deliveries", |a, b| a.max_deliveries == b.max_deliveries),
     ("start", |a, b| a.start == b.start),
+    ("subjects", |a, b| a.subjects == b.subjects),
 ];
 
 fn agreement(config: &Config, findings: &mut Findings) {

@@ -18,7 +18,7 @@ pub const OPERATION_DURATION: &str = "messaging.client.operation.duration";
 /// How long an attempt took, by `outcome`: ok, error, timeout, panic.
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
 /// What became of messages, by `outcome`: handled, retried, dead-lettered, duplicate, superseded,
-/// expired, ignored, released.
+/// expired, ignored, filtered, released.
 pub const SETTLED: &str = "polymq.consumer.settled";
 /// Dead letters, by `reason`.
 pub const DEAD_LETTERS: &str = "polymq.consumer.dead_letters";

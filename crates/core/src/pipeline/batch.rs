@@ -88,8 +88,8 @@ impl BatchWorker {
         gathered: &mut Option<Gathered>,
     ) {
         let shared = &self.shared;
-        if let Some((reason, error)) = shared.refuse(&job.attempt.delivery) {
-            return shared.finish(shared.dead_lettered(job, reason, error));
+        if let Some(stage) = shared.screen(&job.attempt.delivery) {
+            return shared.stopped(job, stage);
         }
         let Some(endpoint) = table.find(job.attempt.delivery.message.message_type()) else {
             return shared.unreadable(job, Unreadable::UnknownType);

@@ -5,7 +5,7 @@
 //! So the stages form one concrete pipeline, in one order:
 //!
 //! ```text
-//! limits → decode → expired? → due? → breaker → dedup claim → timeout → middleware → handler
+//! subject → limits → decode → expired? → due? → breaker → dedup claim → timeout → middleware → handler
 //! ```
 //!
 //! and end in one decision: done, retry at a time, dead-letter, or release. What the decision sends

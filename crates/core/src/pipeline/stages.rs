@@ -12,7 +12,7 @@ use super::hand::Job;
 use super::shared::Shared;
 use crate::config::{ExpiredPolicy, StoreFailure};
 use crate::dedup::{Claim, ClaimRequest, DedupKey, Held};
-use crate::model::{Delivery, Timestamp, hop};
+use crate::model::{Delivery, Origin, Timestamp, hop};
 use crate::publish::check_limits;
 use crate::service::Attempt;
 
@@ -50,6 +50,8 @@ pub(super) enum Skip {
     Superseded,
     Expired,
     Ignored,
+    /// None of the group's subject patterns takes it.
+    Filtered,
 }
 
 /// How long to wait before a deduplication store that failed is asked again.
@@ -64,8 +66,25 @@ pub(super) fn claim_poll(n: u32, rest: Duration) -> Duration {
 }
 
 impl Shared {
-    /// The first stage: what must not even be decoded.
-    pub(super) fn refuse(&self, delivery: &Delivery) -> Option<(DeadLetterReason, String)> {
+    /// What ends before it is decoded.
+    pub(super) fn screen(&self, delivery: &Delivery) -> Option<Stage> {
+        if self.filtered(delivery) {
+            return Some(Stage::Skip(Skip::Filtered));
+        }
+        self.refuse(delivery).map(|(reason, error)| Stage::DeadLetter(reason, error))
+    }
+
+    /// Whether the group doesn't want the message. What comes from the retry inbox was wanted when
+    /// it came first; of what cannot be read nobody knows.
+    fn filtered(&self, delivery: &Delivery) -> bool {
+        let patterns = &self.config.subjects;
+        let unseen = delivery.origin == Origin::Channel && delivery.malformed.is_none();
+        unseen
+            && !patterns.is_empty()
+            && !patterns.iter().any(|p| p.matches(delivery.message.subject()))
+    }
+
+    fn refuse(&self, delivery: &Delivery) -> Option<(DeadLetterReason, String)> {
         let _span = tracing::debug_span!(target: "polymq::process", "limits").entered();
         if let Some(error) = &delivery.malformed {
             return Some((DeadLetterReason::Undecodable, error.to_string()));

@@ -27,6 +27,8 @@ pub struct Tally {
     pub expired: u64,
     /// Messages of unknown types that were ignored.
     pub ignored: u64,
+    /// Messages whose subject none of the group's patterns takes.
+    pub filtered: u64,
     /// Messages given back unhandled.
     pub released: u64,
     /// Outputs published and confirmed.
@@ -67,7 +69,7 @@ macro_rules! counters {
 
 counters!(
     received received_retries handled retried rescheduled duplicates superseded expired ignored
-    released outputs stale
+    filtered released outputs stale
 );
 
 impl Counters {

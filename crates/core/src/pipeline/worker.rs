@@ -49,8 +49,8 @@ impl Worker {
 
     async fn work(&mut self, job: Job, table: &Table<dyn Endpoint>) {
         let shared = &self.shared;
-        if let Some((reason, error)) = shared.refuse(&job.attempt.delivery) {
-            return shared.finish(shared.dead_lettered(job, reason, error));
+        if let Some(stage) = shared.screen(&job.attempt.delivery) {
+            return shared.stopped(job, stage);
         }
         if let Err(unreadable) = self.decode(table, &job.attempt) {
             return self.shared.unreadable(job, unreadable);
@@ -248,6 +248,9 @@ impl Shared {
         result: Result<(), HandlerError>,
         outputs: Vec<Output>,
     ) {
+        if matches!(&result, Err(e) if e.is_release()) && self.config.ack == AckMode::After {
+            return self.unhandled(job, probe);
+        }
         if self.breaker.is_some() {
             self.record(
                 probe,

@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub struct HandlerError {
     source: Arc<dyn StdError + Send + Sync>,
     permanent: bool,
+    release: bool,
     class: Cow<'static, str>,
 }
 
@@ -41,7 +42,24 @@ impl HandlerError {
     /// A retryable error of the class `error`.
     #[must_use]
     pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { source: source.into().into(), permanent: false, class: Cow::Borrowed(CLASS_ERROR) }
+        Self {
+            source: source.into().into(),
+            permanent: false,
+            release: false,
+            class: Cow::Borrowed(CLASS_ERROR),
+        }
+    }
+
+    /// No failure: the message goes back to the broker unhandled, and soon to anybody, without an
+    /// attempt spent. What was published for it is forgotten.
+    ///
+    /// For a handler that learns that its process is to take no more:
+    /// [`Running::pause`](crate::Running::pause) the consumer first, or the message comes back here.
+    /// A broker that counts hand-outs counts this one too. With `ack = "before"` there is nothing to
+    /// give back: the message is dead-lettered.
+    #[must_use]
+    pub fn release(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { release: true, ..Self::new(reason) }
     }
 
     /// Never to be retried: the message is dead-lettered at once.
@@ -62,6 +80,12 @@ impl HandlerError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         self.permanent
+    }
+
+    /// Whether the message is to be given back rather than tried again.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.release
     }
 
     /// The class; `error` unless named.
@@ -115,6 +139,7 @@ impl fmt::Debug for HandlerError {
         f.debug_struct("HandlerError")
             .field("source", &self.source)
             .field("permanent", &self.permanent)
+            .field("release", &self.release)
             .field("class", &self.class)
             .finish()
     }

@@ -8,7 +8,7 @@ use crate::config::{
     AckMode, BatchConfig, BreakerConfig, ConsumerConfig, DedupConfig, ExpiredPolicy, StoreFailure,
     UnknownType,
 };
-use crate::model::{ChannelName, ConsumerName, GroupName};
+use crate::model::{ChannelName, ConsumerName, GroupName, SubjectPattern};
 use crate::{Error, Timestamp};
 
 const MAX_CONCURRENCY: i64 = 65_536;
@@ -31,6 +31,7 @@ pub(super) fn read(
     let group = r.parsed::<GroupName>("group", "a group's name");
     let group = group.or_else(|| name.as_ref().map(GroupName::from));
     let dead_letter = dead_letter(&mut r, group.as_ref());
+    let subjects = subjects(&mut r);
     let outputs = outputs(&mut r, channel.as_ref(), declared);
     let complete = name.is_some() && channel.is_some() && dead_letter.is_some();
     // Stand-ins, so that the rest of the table is checked all the same.
@@ -39,6 +40,7 @@ pub(super) fn read(
     let dead_letter = dead_letter.unwrap_or_else(|| channel.clone());
     let group = group.unwrap_or_else(|| GroupName::from(&name));
     let mut c = ConsumerConfig::new(name, channel, group, dead_letter);
+    c.subjects = subjects;
     c.outputs = outputs;
     limits(&mut r, &mut c);
     policies(&mut r, &mut c);
@@ -65,6 +67,17 @@ fn dead_letter(r: &mut Reader<'_>, group: Option<&GroupName>) -> Option<ChannelN
         r.problem("dead_letter", message, "set `dead_letter`");
     }
     default.ok()
+}
+
+fn subjects(r: &mut Reader<'_>) -> Vec<SubjectPattern> {
+    let mut patterns = Vec::new();
+    for (path, text) in r.texts("subjects").unwrap_or_default() {
+        match text.parse() {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => r.findings.refuse(path, &error),
+        }
+    }
+    patterns
 }
 
 fn outputs(

@@ -55,6 +55,31 @@ fn a_consumer_is_read_with_all_its_keys() {
 }
 
 #[test]
+fn subjects_are_patterns_of_a_topics_group() {
+    let c = consumer("subjects = ['orders.*.placed', 'eu.#']");
+    let shown: Vec<_> = c.subjects.iter().map(|p| p.as_str()).collect();
+    assert_eq!(shown, ["orders.*.placed", "eu.#"]);
+    assert_eq!(consumer("subjects = 'eu.#'").subjects.len(), 1);
+    let found = wrong("subjects = ['eu.#', '#.placed']");
+    assert!(found[0].contains("`#.placed` has `#` before its end"), "{found:?}");
+}
+
+#[test]
+fn a_queue_has_no_subjects_to_choose_from() {
+    let found = problems(&format!("{QUEUE}[consumers.c]\nchannel = 'q'\nsubjects = ['a']"));
+    assert!(found[0].contains("would be lost"), "{found:?}");
+}
+
+#[test]
+fn the_consumers_of_a_group_want_the_same_subjects() {
+    let found = wrong(
+        "group = 'g'\nsubjects = 'a'\n[consumers.d]\nchannel = 't'\ngroup = 'g'\n\
+         dead_letter = 'c-dead'",
+    );
+    assert!(found.iter().any(|p| p.contains("give both the same `subjects`")), "{found:?}");
+}
+
+#[test]
 fn a_topics_group_is_the_consumer_and_a_queues_group_is_the_queue() {
     assert_eq!(consumer("").group, "c");
     let config = good(&format!("{QUEUE}[consumers.c]\nchannel = 'q'"));

@@ -79,6 +79,11 @@ fn a_whole_service_can_come_from_the_environment() {
 }
 
 #[test]
+fn a_variable_about_a_message_in_hand_is_no_setting() {
+    build(BROKER).vars([("POLYMQ_MESSAGE_ID", "42")]).build().unwrap();
+}
+
+#[test]
 fn a_variable_that_fits_no_key_is_named() {
     let builder = build(BROKER).vars([
         ("POLYMQ_BROKER__ULR", "memory://"),
@@ -129,7 +134,7 @@ fn a_later_file_overrides_an_earlier_one_key_by_key() {
 
 #[test]
 fn a_missing_file_is_named_with_its_whole_path() {
-    let error = Config::load("no/such/polymq.toml", &[]).unwrap_err();
+    let error = Config::builder().file("no/such/polymq.toml").build().unwrap_err();
     let path = std::path::absolute("no/such/polymq.toml").unwrap();
     let message = error.message();
     assert!(message.contains(&format!("{}: ", path.display())), "{message}");

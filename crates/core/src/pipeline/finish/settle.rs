@@ -185,6 +185,7 @@ impl Shared {
             Notice::Skipped(Skip::Superseded) => (&counters.superseded, "superseded"),
             Notice::Skipped(Skip::Expired) => (&counters.expired, "expired"),
             Notice::Skipped(Skip::Ignored) => (&counters.ignored, "ignored"),
+            Notice::Skipped(Skip::Filtered) => (&counters.filtered, "filtered"),
             Notice::Rescheduled => (&counters.rescheduled, "rescheduled"),
             Notice::Retried(_) => (&counters.retried, "retried"),
             Notice::Released => (&counters.released, "released"),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use polymq_core::broker::Capability;
+use polymq_core::{Context, HandlerError, Message, Service};
 use tokio::time::timeout;
 
 use crate::Fixture;
 use crate::conformance::case::case;
 use crate::conformance::kit::{
-    Arrivals, QUIET, Readers, Scene, id_of, publish, queue, subscribe, texts, topic,
+    Arrivals, QUIET, Readers, Scene, id_of, publish, queue, subscribe, texts, topic, until,
 };
 use crate::conformance::{Case, Need};
 use crate::ledger::{Ledger, Tally};
@@ -34,6 +35,13 @@ pub(super) const CASES: &[Case] = &[
         topic_without_groups,
         [TOPIC],
         "A publish to a topic that nobody subscribes to is confirmed."
+    ),
+    case!(
+        "subject-filter",
+        subject_filter,
+        [TOPIC],
+        "A group with subject patterns handles what they take and nothing else; another group of \
+         the topic gets everything."
     ),
 ];
 
@@ -77,6 +85,50 @@ async fn channel_isolation(fixture: &dyn Fixture) -> Result<Tally> {
         }
     }
     ledger.arrived(0)
+}
+
+const SUBJECTS: &str = r#"
+    [channels.t]
+    kind = "topic"
+    [consumers.some]
+    channel = "t"
+    subjects = ["orders.*.placed", "eu.#"]
+    [consumers.all]
+    channel = "t"
+"#;
+
+async fn subject_filter(fixture: &dyn Fixture) -> Result<Tally> {
+    let scene = Scene::new(fixture).await?;
+    let (some, all) = (Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+    let note = |ledger: &Arc<Ledger>| {
+        let ledger = Arc::clone(ledger);
+        move |message: Message, _: Context<()>| {
+            ledger.received(&id_of(&message));
+            async { Ok::<(), HandlerError>(()) }
+        }
+    };
+    let service = Service::new(()).on("some", note(&some)).on("all", note(&all));
+    let running = scene.start(SUBJECTS, service).await?;
+    for (id, subject, wanted) in [
+        ("word", Some("orders.42.placed"), true),
+        ("rest", Some("eu.orders.42.placed"), true),
+        ("no-words", Some("eu"), true),
+        ("too-many", Some("orders.4.2.placed"), false),
+        ("other", Some("orders.42.paid"), false),
+        ("none", None, false),
+    ] {
+        let message = Message::new(id).with_id(id);
+        let message = subject.into_iter().fold(message, Message::with_subject);
+        for ledger in std::iter::once(&all).chain(wanted.then_some(&some)) {
+            ledger.sent(id, None);
+            ledger.confirmed(id);
+        }
+        running.publisher().publish_message("t", message).await?;
+    }
+    until("everything arrived", || some.distinct() >= 3 && all.distinct() >= 6).await?;
+    let report = running.drain().await;
+    ensure!(report.is_clean(), "{report}");
+    Ok([some.arrived(0)?, all.arrived(0)?].into_iter().sum())
 }
 
 async fn topic_without_groups(fixture: &dyn Fixture) -> Result<Tally> {

@@ -12,6 +12,9 @@ mod sources;
 mod state;
 mod supervise;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -21,4 +21,3 @@ mod settle;
 mod steps;
 mod target;
 mod topology;
-#[cfg(test)] mod live;

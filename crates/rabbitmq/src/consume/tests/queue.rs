@@ -167,7 +167,6 @@ async fn a_queue_that_is_deleted_is_reported_and_consumed_again_when_it_is_back(
         _ => None,
     });
     assert_eq!(lost.await, queue.as_str());
-    eprintln!("{:?} {:?}", scene.link.watch().borrow(), scene.channel.status());
     assert!(!consumer.status().attached && consumer.status().connected);
     scene.declare().await;
     scene.publish_main(0..1).await;

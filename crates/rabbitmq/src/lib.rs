@@ -9,11 +9,15 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod broker;
 mod browse;
+mod capabilities;
 mod config;
 mod consume;
 mod convert;
+mod dial;
 mod error;
+mod facts;
 mod layout;
 mod link;
 mod publish;
@@ -21,3 +25,6 @@ mod settle;
 mod steps;
 mod target;
 mod topology;
+mod version;
+
+pub use broker::{RabbitmqAdapter, adapter};

@@ -164,10 +164,7 @@ impl Consumer for RabbitmqConsumer {
         self.shared.shut();
         let given_up = self.shared.lock().detach(self.number);
         self.supervisor.abort();
-        match &given_up.attachment {
-            Some(attachment) => attachment.close(deadline).await,
-            None => Ok(()),
-        }
+        given_up.close(deadline).await
     }
 }
 

@@ -98,10 +98,8 @@ impl Supervisor {
         if !given_up.tokens.is_empty() {
             self.events.send(Event::LeaseLost { tokens: std::mem::take(&mut given_up.tokens) });
         }
-        if let Some(attachment) = &given_up.attachment {
-            // One that cannot be closed in time ends with its connection.
-            let _ = attachment.close(Instant::now() + ATTEMPT).await;
-        }
+        // One that cannot be closed in time ends with its connection.
+        let _ = given_up.close(Instant::now() + ATTEMPT).await;
     }
 
     /// Attaches, however long it takes; `None` when there will be no connection any more.

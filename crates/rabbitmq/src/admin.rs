@@ -19,6 +19,8 @@ use crate::browse::QueueBrowse;
 use crate::error;
 use crate::layout::Layout;
 use crate::link::Link;
+#[cfg(feature = "management")]
+use crate::management::Management;
 use crate::target::Target;
 use crate::topology::{self, Pool};
 
@@ -76,6 +78,20 @@ impl Operator {
         Ok(ready)
     }
 
+    #[cfg(feature = "management")]
+    fn management(&self, operation: &'static str) -> Result<Option<Management<'_>>> {
+        Management::of(&self.target).map_err(|e| self.name_broker(e, operation))
+    }
+
+    #[cfg(feature = "management")]
+    async fn in_flight(&self, management: &Management<'_>, source: &Source) -> Result<u64> {
+        let mut in_flight = 0;
+        for queue in self.queues(source)? {
+            in_flight += management.queue(&queue).await?.map_or(0, |queue| queue.in_flight());
+        }
+        Ok(in_flight)
+    }
+
     async fn purged(&self, source: &Source) -> Result<u64> {
         let pool = Pool::open(&self.link).await?;
         let mut purged = 0;
@@ -105,6 +121,11 @@ fn translate(native: &lapin::Error, source: &Source) -> Error {
 impl Admin for Operator {
     async fn plan(&self) -> Result<Plan> {
         let stages = topology::stages(&self.topology, &self.layout);
+        #[cfg(feature = "management")]
+        if let Some(management) = self.management("plan")? {
+            let compared = topology::compare(&management, &stages).await;
+            return compared.map_err(|e| self.name_broker(e, "plan"));
+        }
         let planned = async { topology::plan(&Pool::open(&self.link).await?, &stages).await };
         planned.await.map_err(|e| self.name_broker(e, "plan"))
     }
@@ -118,7 +139,13 @@ impl Admin for Operator {
 
     async fn depth(&self, source: &Source) -> Result<Depth> {
         let ready = self.ready(source).await.map_err(|e| self.name_broker(e, "depth"))?;
-        Ok(Depth::ready(ready))
+        let mut depth = Depth::ready(ready);
+        #[cfg(feature = "management")]
+        if let Some(management) = self.management("depth")? {
+            let in_flight = self.in_flight(&management, source).await;
+            depth.in_flight = Some(in_flight.map_err(|e| self.name_broker(e, "depth"))?);
+        }
+        Ok(depth)
     }
 
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>> {

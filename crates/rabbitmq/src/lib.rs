@@ -17,6 +17,8 @@ mod dial;
 mod error;
 mod layout;
 mod link;
+#[cfg(feature = "management")]
+mod management;
 mod publish;
 mod steps;
 mod target;

@@ -10,6 +10,8 @@
 
 mod apply;
 mod arguments;
+#[cfg(feature = "management")]
+mod compare;
 mod difference;
 mod objects;
 mod plan;
@@ -17,6 +19,8 @@ mod pool;
 
 pub(crate) use apply::apply;
 pub(crate) use arguments::CONSUMER_TIMEOUT;
+#[cfg(feature = "management")]
+pub(crate) use compare::compare;
 pub(crate) use objects::{longest_wait, stages};
 pub(crate) use plan::plan;
 pub(crate) use pool::{PATIENCE, Pool};

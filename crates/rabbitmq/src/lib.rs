@@ -9,18 +9,24 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod broker;
 mod browse;
 mod capabilities;
 mod config;
+mod consume;
 mod convert;
 mod dial;
 mod error;
+mod facts;
 mod layout;
 mod link;
 #[cfg(feature = "management")]
 mod management;
 mod publish;
+mod settle;
 mod steps;
 mod target;
 mod topology;
 mod version;
+
+pub use broker::{RabbitmqAdapter, adapter};

@@ -46,7 +46,8 @@ fn argument<'a>(object: &'a Object, name: &str) -> Option<&'a AMQPValue> {
 
 /// The bindings of channels as `exchange queue key`.
 fn bindings(stages: &[Stage; 2]) -> Vec<String> {
-    let show = |b: &super::objects::Binding| format!("{} {} {}", b.exchange, b.queue, b.routing_key);
+    let show =
+        |b: &super::objects::Binding| format!("{} {} {}", b.exchange, b.queue, b.routing_key);
     stages[1].bindings.iter().map(show).collect()
 }
 
@@ -85,7 +86,10 @@ fn partitions_are_bound_by_number_and_read_by_one_consumer_at_a_time() {
 fn a_group_with_subjects_gets_those_only() {
     let mut spec = topic("t", &["a"]);
     spec.groups[0].subjects = vec!["order.*".parse().unwrap(), "eu.#".parse().unwrap()];
-    assert_eq!(bindings(&made(vec![spec.clone()]))[..2], ["ns.t ns.t.a order.*", "ns.t ns.t.a eu.#"]);
+    assert_eq!(
+        bindings(&made(vec![spec.clone()]))[..2],
+        ["ns.t ns.t.a order.*", "ns.t ns.t.a eu.#"]
+    );
     let of_partition = bindings(&made(vec![ordered(spec, 1)]));
     assert_eq!(of_partition[..2], ["ns.t ns.t.a._0 0.order.*", "ns.t ns.t.a._0 0.eu.#"]);
 }

@@ -53,11 +53,16 @@ impl Operator {
         Ok(if is_inbox { vec![names.inbox] } else { names.queues })
     }
 
+    /// Whether a source is the partitions of an ordered channel.
+    fn is_partitioned(&self, source: &Source) -> bool {
+        let Source::Group { channel, .. } = source else { return false };
+        self.layout.channel(channel).is_some_and(|found| found.partitions.is_some())
+    }
+
     /// Whether the routing keys of a source's messages are their subjects.
     fn is_topic(&self, source: &Source) -> bool {
         let Source::Group { channel, .. } = source else { return false };
-        let found = self.layout.channel(channel);
-        found.is_some_and(|c| c.kind == ChannelKind::Topic && c.partitions.is_none())
+        self.layout.channel(channel).is_some_and(|found| found.kind == ChannelKind::Topic)
     }
 
     fn name_broker(&self, error: Error, operation: &'static str) -> Error {
@@ -156,6 +161,13 @@ impl Admin for Operator {
                     "RabbitMQ's queues are read from their beginning only",
                 )
                 .with_help("browse from `earliest`"));
+            }
+            if self.is_partitioned(source) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "a partition's queue shows its messages to its active consumer only",
+                )
+                .with_help("look at the retry inbox or at the dead letters instead"));
             }
             let (queues, is_topic) = (self.queues(source)?, self.is_topic(source));
             QueueBrowse::open(&self.link, queues, is_topic).await

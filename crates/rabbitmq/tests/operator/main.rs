@@ -1,0 +1,9 @@
+//! What an operator meets, on a real broker. The conformance suite covers what all brokers have in common.
+
+mod browse;
+#[cfg(feature = "management")]
+mod management;
+mod rights;
+mod routes;
+mod scene;
+mod topology;

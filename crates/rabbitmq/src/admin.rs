@@ -88,13 +88,19 @@ impl Operator {
         Management::of(&self.target).map_err(|e| self.name_broker(e, operation))
     }
 
+    /// Adds what only the management plugin tells.
     #[cfg(feature = "management")]
-    async fn in_flight(&self, management: &Management<'_>, source: &Source) -> Result<u64> {
-        let mut in_flight = 0;
-        for queue in self.queues(source)? {
-            in_flight += management.queue(&queue).await?.map_or(0, |queue| queue.in_flight());
+    async fn with_in_flight(&self, mut depth: Depth, source: &Source) -> Result<Depth> {
+        if let Some(management) = self.management("depth")? {
+            let mut in_flight = 0;
+            for queue in self.queues(source)? {
+                let asked = management.queue(&queue).await;
+                let found = asked.map_err(|e| self.name_broker(e, "depth"))?;
+                in_flight += found.map_or(0, |queue| queue.in_flight());
+            }
+            depth.in_flight = Some(in_flight);
         }
-        Ok(in_flight)
+        Ok(depth)
     }
 
     async fn purged(&self, source: &Source) -> Result<u64> {
@@ -144,12 +150,9 @@ impl Admin for Operator {
 
     async fn depth(&self, source: &Source) -> Result<Depth> {
         let ready = self.ready(source).await.map_err(|e| self.name_broker(e, "depth"))?;
-        let mut depth = Depth::ready(ready);
+        let depth = Depth::ready(ready);
         #[cfg(feature = "management")]
-        if let Some(management) = self.management("depth")? {
-            let in_flight = self.in_flight(&management, source).await;
-            depth.in_flight = Some(in_flight.map_err(|e| self.name_broker(e, "depth"))?);
-        }
+        let depth = self.with_in_flight(depth, source).await?;
         Ok(depth)
     }
 

@@ -3,7 +3,7 @@
 use polymq_core::ErrorKind;
 use polymq_core::broker::ObjectState;
 
-use crate::scene::{Scene, queue, set_up, told};
+use crate::scene::{Scene, queue, set_up};
 
 #[tokio::test]
 async fn planning_takes_no_rights_and_applying_says_which() {
@@ -13,7 +13,7 @@ async fn planning_takes_no_rights_and_applying_says_which() {
     assert_eq!(plan.missing().count(), plan.objects.len());
     let error = broker.admin().apply(&plan).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    let told = told(&error);
+    let told = error.to_string();
     assert!(told.contains("topology apply") && told.contains("set_permissions"), "{told}");
 }
 

@@ -6,41 +6,41 @@ use std::time::Duration;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use polymq_core::Result;
 use polymq_core::broker::{Adapter, Broker, ChannelSpec, Connect, Plan, Topology};
 use polymq_core::config::Settings;
-use polymq_core::{Error, Result};
 use polymq_testkit::containers::{RabbitmqServer, Vhost};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-pub const NAMESPACE: &str = "shop";
+pub(crate) const NAMESPACE: &str = "shop";
 
-pub struct Scene {
+pub(crate) struct Scene {
     server: RabbitmqServer,
     vhost: Vhost,
 }
 
 impl Scene {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let server = RabbitmqServer::shared().await.unwrap();
         let vhost = server.vhost().await.unwrap();
         Self { server, vhost }
     }
 
     /// A broker for these channels, as the server's administrator.
-    pub async fn broker(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
+    pub(crate) async fn broker(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
         self.connect(self.vhost.url(), channels, "").await.unwrap()
     }
 
     /// The same, with this table `[broker.rabbitmq]`.
     #[cfg(feature = "management")]
-    pub async fn managed(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
+    pub(crate) async fn managed(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
         let table = format!("management = '{}'", self.server.management_url());
         self.connect(self.vhost.url(), channels, &table).await.unwrap()
     }
 
     /// The same, as a user of its own that may not configure anything.
-    pub async fn unprivileged(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
+    pub(crate) async fn unprivileged(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
         let name = format!("{}-reader", self.vhost.name());
         self.put(&format!("users/{name}"), json!({ "password": "secret", "tags": "" })).await;
         let rights = json!({ "configure": "^$", "write": ".*", "read": ".*" });
@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// An AMQP channel of a client that isn't ours.
-    pub async fn foreign(&self) -> Foreign {
+    pub(crate) async fn foreign(&self) -> Foreign {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(self.vhost.url(), properties).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -78,13 +78,13 @@ impl Scene {
     }
 }
 
-pub struct Foreign {
-    pub channel: Channel,
+pub(crate) struct Foreign {
+    pub(crate) channel: Channel,
     _connection: Connection,
 }
 
 impl Foreign {
-    pub async fn publish(&self, exchange: &str, routing_key: &str) {
+    pub(crate) async fn publish(&self, exchange: &str, routing_key: &str) {
         let options = BasicPublishOptions::default();
         let properties = BasicProperties::default();
         let (exchange, key) = (exchange.into(), routing_key.into());
@@ -93,7 +93,7 @@ impl Foreign {
     }
 
     /// Waits until so many messages are ready in a queue.
-    pub async fn holds(&self, queue: &str, expected: u32) {
+    pub(crate) async fn holds(&self, queue: &str, expected: u32) {
         let mut found = 0;
         for _ in 0..200 {
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -108,33 +108,28 @@ impl Foreign {
     }
 }
 
-pub fn queue(name: &str) -> ChannelSpec {
+pub(crate) fn queue(name: &str) -> ChannelSpec {
     ChannelSpec::queue(name.parse().unwrap())
 }
 
-pub fn topic(name: &str, groups: &[&str]) -> ChannelSpec {
+pub(crate) fn topic(name: &str, groups: &[&str]) -> ChannelSpec {
     ChannelSpec::topic(name.parse().unwrap(), groups.iter().map(|group| group.parse().unwrap()))
 }
 
-pub fn ordered(channel: ChannelSpec, partitions: u32) -> ChannelSpec {
+pub(crate) fn ordered(channel: ChannelSpec, partitions: u32) -> ChannelSpec {
     let mut channel = channel;
     (channel.ordered, channel.partitions) = (true, partitions);
     channel
 }
 
-pub fn bound(mut channel: ChannelSpec, table: &str) -> ChannelSpec {
+pub(crate) fn bound(mut channel: ChannelSpec, table: &str) -> ChannelSpec {
     channel.settings = Settings::from_toml(table).unwrap();
     channel
 }
 
 /// Plans and applies.
-pub async fn set_up(broker: &dyn Broker) -> Plan {
+pub(crate) async fn set_up(broker: &dyn Broker) -> Plan {
     let plan = broker.admin().plan().await.unwrap();
     broker.admin().apply(&plan).await.unwrap();
     broker.admin().plan().await.unwrap()
-}
-
-/// What an error says to its reader.
-pub fn told(error: &Error) -> String {
-    error.to_string()
 }

@@ -1,10 +1,10 @@
 //! A look at queues: messages are taken without an ack, and given back at the end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use async_trait::async_trait;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use polymq_core::broker::{Browse, PeekHandle, Peeked};
 use polymq_core::{Error, ErrorKind, Result};
@@ -21,7 +21,8 @@ const SHOWN: usize = 10_000;
 /// A look at one source, through an AMQP channel of its own.
 ///
 /// RabbitMQ has no other way to show a message than to hand it out. What was shown is away from its
-/// consumers until the look ends, and then counts as delivered once more.
+/// consumers until the look ends, and then may count as delivered once more. Closing gives it back in its
+/// order, dropping in any.
 #[derive(Debug)]
 pub(crate) struct QueueBrowse {
     channel: Channel,
@@ -30,7 +31,7 @@ pub(crate) struct QueueBrowse {
     /// Routing keys are subjects.
     is_topic: bool,
     /// Delivery tags of what was shown and is still there.
-    shown: HashSet<u64>,
+    shown: BTreeSet<u64>,
     /// Tells this look's handles from another's.
     look: u32,
 }
@@ -52,7 +53,7 @@ impl QueueBrowse {
             let asked = channel.queue_declare(queue.clone(), options, FieldTable::default());
             answer(deadline, asked).await?;
         }
-        let (queues, shown, look) = (queues.into(), HashSet::new(), rand::random());
+        let (queues, shown, look) = (queues.into(), BTreeSet::new(), rand::random());
         Ok(Self { channel, queues, is_topic, shown, look })
     }
 
@@ -120,7 +121,12 @@ impl Browse for QueueBrowse {
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
-        let closed = self.channel.close(200, "looked".into());
-        answer(Instant::now() + PATIENCE, closed).await
+        let deadline = Instant::now() + PATIENCE;
+        // A channel that closes gives back what it got in no order; these come again as they were.
+        for tag in &self.shown {
+            let options = BasicNackOptions { multiple: false, requeue: true };
+            answer(deadline, self.channel.basic_nack(*tag, options)).await?;
+        }
+        answer(deadline, self.channel.close(200, "looked".into())).await
     }
 }

@@ -63,7 +63,7 @@ impl<'a> Management<'a> {
     /// # Errors
     /// `Config` for an address or a `ca_file` that cannot be read.
     pub(crate) fn of(target: &'a Target) -> Result<Option<Self>> {
-        let Some(address) = &target.table().management else { return Ok(None) };
+        let Some(address) = target.management() else { return Ok(None) };
         let config = |problem: String| {
             Error::new(ErrorKind::Config, problem)
                 .with_help("write `management = \"http://HOST:15672\"` in [broker.rabbitmq]")

@@ -65,9 +65,10 @@ impl Target {
         &self.broker
     }
 
-    /// The adapter's own table.
-    pub(crate) fn table(&self) -> &BrokerTable {
-        &self.table
+    /// Where the management plugin is.
+    #[cfg(feature = "management")]
+    pub(crate) fn management(&self) -> Option<&str> {
+        self.table.management.as_deref()
     }
 
     /// What the broker said that it is, at the latest connection.

@@ -2,7 +2,7 @@
 
 use lapin::ErrorKind as Native;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use polymq_core::broker::Destination;
+use polymq_core::broker::{Capability, Destination};
 use polymq_core::{Error, ErrorKind};
 
 /// Translates what lapin says.
@@ -197,4 +197,18 @@ pub(crate) fn late(what: &'static str) -> Error {
 
 pub(crate) fn closed(what: &'static str) -> Error {
     Error::new(ErrorKind::Closed, format!("the {what} was closed"))
+}
+
+/// A token that stands for nothing any more.
+pub(crate) fn stale() -> Error {
+    Error::new(
+        ErrorKind::StaleToken,
+        "the delivery is no longer this consumer's: it was settled before, or its AMQP channel has ended",
+    )
+    .with_operation("settle")
+    .with_help("nothing is lost: what was not acked is handed out again; if slow handlers lead here, raise `max_lease`, or `consumer_timeout` of the broker")
+}
+
+pub(crate) fn unsupported(capability: Capability) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("RabbitMQ has no {capability:?}"))
 }

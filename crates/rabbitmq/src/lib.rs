@@ -10,13 +10,17 @@
 
 mod admin;
 mod browse;
+mod capabilities;
 mod config;
+mod consume;
 mod convert;
+mod dial;
 mod error;
 mod layout;
 mod link;
 mod publish;
+mod settle;
 mod steps;
 mod target;
 mod topology;
-#[cfg(test)] mod live;
+mod version;

@@ -3,7 +3,7 @@
 use lapin::ErrorKind as Native;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use polymq_core::broker::{Capability, Destination};
-use polymq_core::{Error, ErrorKind};
+use polymq_core::{ChannelName, Error, ErrorKind, GroupName};
 
 /// Translates what lapin says.
 pub(crate) fn native(error: &lapin::Error) -> Error {
@@ -157,6 +157,16 @@ pub(crate) fn too_large(bytes: usize, max: usize) -> Error {
 pub(crate) fn no_destination(destination: &Destination) -> Error {
     Error::new(ErrorKind::NotFound, format!("this configuration knows no {destination}"))
         .with_help("declare the channel in the configuration")
+}
+
+/// The configuration has no such group.
+pub(crate) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("this configuration knows no group `{group}` on channel `{channel}`"),
+    )
+    .with_channel(channel)
+    .with_help("declare channel and consumer in the configuration")
 }
 
 /// The broker returned a message that no queue took.

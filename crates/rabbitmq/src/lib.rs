@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod broker;
 mod browse;
 mod capabilities;
 mod config;
@@ -16,6 +17,7 @@ mod consume;
 mod convert;
 mod dial;
 mod error;
+mod facts;
 mod layout;
 mod link;
 mod publish;
@@ -24,3 +26,5 @@ mod steps;
 mod target;
 mod topology;
 mod version;
+
+pub use broker::{RabbitmqAdapter, adapter};

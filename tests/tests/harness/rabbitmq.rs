@@ -46,7 +46,7 @@ async fn a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_tes
     let crashing = start_on(broker.clone(), impatient(), service(Smtp::failing(u32::MAX))).await;
     let beside = start_on(others, impatient(), service(Smtp::working())).await;
     crashing.publish("orders", OrderPlaced::sample("42")).await;
-    while crashing.attempts("mailer").get() == 0 {
+    while crashing.running().state("mailer").unwrap().tally.retried == 0 {
         crashing.advance(Duration::from_millis(10)).await;
     }
     drop(crashing);

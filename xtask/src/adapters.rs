@@ -90,6 +90,7 @@ fn rule(package: &str) -> Option<(&'static [&'static str], &'static [&'static st
         CORE => (&[], &[]),
         TESTKIT => (&[CORE], &[]),
         "polymq" => (FACADE, &[TESTKIT]),
+        "polymq-cli" => (&["polymq"], &[TESTKIT]),
         adapter if ADAPTERS.contains(&adapter) => (&[CORE], &[TESTKIT]),
         _ => return None,
     })

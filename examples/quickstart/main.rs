@@ -1,10 +1,10 @@
-//! A service works through a file of orders on the embedded broker, and accounts for every line.
+//! A service works through a file of orders, and accounts for every line.
 //!
 //! It sends a receipt for each order. The orders are what production sees: most are good, some come
 //! twice, some too late, some can't be read, and the mail server isn't always there. What the
 //! service does about that is in `polymq.toml`; the code is what you read here.
 //!
-//! `cargo run --example quickstart [-- CONFIG]`
+//! `cargo run --example quickstart [-- [--broker URL] [CONFIG]]`; without a URL, on the embedded broker.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is where it reports")]
 
@@ -53,6 +53,10 @@ struct Arguments {
     /// The configuration
     #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/quickstart/polymq.toml"))]
     config: PathBuf,
+    /// Where the broker is, such as amqp://guest:guest@localhost:5672/%2f, instead of what the
+    /// configuration says
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
     /// The orders, one per line
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/orders.ndjson"))]
     orders: PathBuf,
@@ -69,8 +73,13 @@ async fn main() -> Result<ExitCode, polymq::Error> {
     let ledger = Arc::new(Ledger::default());
     let shop = Shop { smtp: Smtp::default(), ledger: Arc::clone(&ledger) };
     let app = polymq::app().serve(service(shop));
-    let config = app.load(&arguments.config)?;
-    let running = app.start(config).await?;
+    let mut layers = app.layers(&arguments.config);
+    if let Some(url) = arguments.broker {
+        layers = layers.set("broker.url", url);
+    }
+    let running = app.start(layers.build()?).await?;
+    // A broker that outlives this process may hold the dead letters of an earlier run.
+    let dead_before = report::dead_letters(&running).await?;
 
     println!("publishing {lines} lines to `orders`");
     for outcome in running.publisher().publish_all("orders", messages).await? {
@@ -78,7 +87,7 @@ async fn main() -> Result<ExitCode, polymq::Error> {
     }
     println!("all confirmed by the broker; handling them");
     report::wait(&running, lines).await?;
-    let dead_letters = report::dead_letters(&running).await?;
+    let dead_letters = report::dead_letters(&running).await? - dead_before;
 
     let drained = running.drain().await;
     if !drained.is_clean() {

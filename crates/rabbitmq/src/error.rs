@@ -2,7 +2,8 @@
 
 use lapin::ErrorKind as Native;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use polymq_core::{Error, ErrorKind};
+use polymq_core::broker::{Capability, Destination};
+use polymq_core::{ChannelName, Error, ErrorKind, GroupName};
 
 /// Translates what lapin says.
 pub(crate) fn native(error: &lapin::Error) -> Error {
@@ -46,8 +47,20 @@ pub(crate) fn connecting(error: &lapin::Error) -> Error {
             }
             _ => return native(error).with_operation("connect"),
         },
-        Native::IOError(io) => Error::new(ErrorKind::Disconnected, format!("the broker cannot be reached: {io}"))
-            .with_help("start the broker, or correct host and port of the URL"),
+        Native::IOError(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            Error::new(ErrorKind::Disconnected, format!("no TLS connection: {io}"))
+                .retryable(false)
+                .with_help("name who signed the broker's certificate (`ca_file`), and our own where the broker wants one (`cert_file`, `key_file`), in [broker.rabbitmq]; `amqp://` is for a port without TLS")
+        }
+        Native::IOError(io) => {
+            Error::new(ErrorKind::Disconnected, format!("the broker cannot be reached: {io}"))
+                .with_help("start the broker, or correct host and port of the URL")
+        }
+        Native::ParsingError(_) => {
+            Error::new(ErrorKind::Disconnected, "what answers does not speak AMQP 0-9-1")
+                .retryable(false)
+                .with_help("correct the port of the URL; `amqps://` is for a port with TLS")
+        }
         _ => return native(error).with_operation("connect"),
     };
     translated.with_operation("connect").with_source(error.clone())
@@ -128,10 +141,84 @@ pub(crate) fn away(reason: Option<&Error>) -> Error {
     Error::new(kind, message).retryable(true)
 }
 
+/// The broker asked for silence: `connection.blocked`.
+pub(crate) fn blocked() -> Error {
+    Error::new(ErrorKind::Blocked, "the broker takes no messages for now: it is short of memory or disk")
+        .with_help("free memory or disk on the broker (`rabbitmq-diagnostics alarms`), or raise its watermarks")
+}
+
+/// A body that the broker would close the channel over.
+pub(crate) fn too_large(bytes: usize, max: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("the payload has {bytes} bytes, above the limit of {max}"))
+        .with_help("send less: keep large data elsewhere and send a reference; the limit is `max_message_bytes` in [broker.rabbitmq], as the broker's own max_message_size")
+}
+
+/// The topology has no such place.
+pub(crate) fn no_destination(destination: &Destination) -> Error {
+    Error::new(ErrorKind::NotFound, format!("this configuration knows no {destination}"))
+        .with_help("declare the channel in the configuration")
+}
+
+/// The configuration has no such group.
+pub(crate) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("this configuration knows no group `{group}` on channel `{channel}`"),
+    )
+    .with_channel(channel)
+    .with_help("declare channel and consumer in the configuration")
+}
+
+/// The broker returned a message that no queue took.
+pub(crate) fn unroutable(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no queue on the broker takes messages for {destination}"),
+    )
+    .with_help("apply the topology: `polymq topology apply`")
+}
+
+/// The broker refused to store a message.
+pub(crate) fn nacked(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::Other,
+        format!("the broker could not store the message for {destination}"),
+    )
+    .retryable(true)
+    .with_help("look at the broker's log: a queue may have lost its quorum")
+}
+
+pub(crate) fn full(destination: &Destination) -> Error {
+    Error::new(ErrorKind::Full, format!("the queue of {destination} is full (`max_bytes`)"))
+        .with_help("raise the channel's max_bytes, or add consumers; then publish again")
+}
+
+pub(crate) fn delay_elsewhere(destination: &Destination) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("a message cannot wait in {destination}: only a retry inbox delays"),
+    )
+    .with_help("send it to a group's retry inbox, or without `at`")
+}
+
 pub(crate) fn late(what: &'static str) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }
 
 pub(crate) fn closed(what: &'static str) -> Error {
     Error::new(ErrorKind::Closed, format!("the {what} was closed"))
+}
+
+/// A token that stands for nothing any more.
+pub(crate) fn stale() -> Error {
+    Error::new(
+        ErrorKind::StaleToken,
+        "the delivery is no longer this consumer's: it was settled before, or its AMQP channel has ended",
+    )
+    .with_operation("settle")
+    .with_help("nothing is lost: what was not acked is handed out again; if slow handlers lead here, raise `max_lease`, or `consumer_timeout` of the broker")
+}
+
+pub(crate) fn unsupported(capability: Capability) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("RabbitMQ has no {capability:?}"))
 }

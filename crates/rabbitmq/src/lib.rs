@@ -8,8 +8,23 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod broker;
+mod browse;
+mod capabilities;
 mod config;
+mod consume;
+mod convert;
+mod dial;
 mod error;
+mod facts;
 mod layout;
 mod link;
+mod publish;
+mod settle;
+mod steps;
 mod target;
+mod topology;
+mod version;
+
+pub use broker::{RabbitmqAdapter, adapter};

@@ -8,7 +8,7 @@ use super::signal::stop_requested;
 use super::start::start;
 use crate::broker::Adapter;
 use crate::clock::{Clock, system_clock};
-use crate::config::Config;
+use crate::config::{Config, ConfigBuilder};
 use crate::dedup::DedupStore;
 use crate::service::{Binding, Hooks, Service};
 use crate::{Error, ErrorKind, Result};
@@ -119,7 +119,21 @@ impl App {
     /// # Errors
     /// `Config`, with every problem.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Config> {
-        Config::load(path, &self.adapters)
+        self.layers(path).build()
+    }
+
+    /// The layers that [`load`](App::load) reads, to set keys over them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), polymq_core::Error> {
+    /// # let path = std::env::temp_dir().join(format!("polymq-layers-{}.toml", std::process::id()));
+    /// # std::fs::write(&path, "[broker]\nurl = 'memory://'").unwrap();
+    /// let app = polymq_core::App::new();
+    /// let config = app.layers(&path).set("broker.url", "memory://tests").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn layers(&self, path: impl AsRef<Path>) -> ConfigBuilder {
+        Config::builder().file(path).env().adapters(&self.adapters)
     }
 
     /// Connects, checks, and starts every consumer that the service has handlers for.

@@ -15,7 +15,7 @@ impl App {
     /// # Errors
     /// Every problem, in the order in which a reader meets them.
     pub fn check(&self, path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
-        Config::builder().file(path).env().adapters(&self.adapters).check()
+        self.layers(path).check()
     }
 
     /// Connects to one broker of the configuration and does nothing there: nothing is checked,

@@ -47,7 +47,6 @@ mod validate;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +70,6 @@ pub(crate) use problem::unknown;
 
 use problem::Origins;
 
-use crate::broker::Adapter;
 use crate::model::{ChannelName, ConsumerName, Namespace};
 use crate::{Error, ErrorKind, Result};
 
@@ -119,15 +117,6 @@ impl Config {
     #[must_use]
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder::default()
-    }
-
-    /// Reads a file, then the environment (`POLYMQ_…`), for these adapters.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), whose message holds every problem, one per
-    /// line. Never a secret.
-    pub fn load(path: impl AsRef<Path>, adapters: &[Arc<dyn Adapter>]) -> Result<Self> {
-        Self::builder().file(path).env().adapters(adapters).build()
     }
 
     /// The broker of this name.

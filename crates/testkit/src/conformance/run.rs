@@ -3,16 +3,18 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
+use polymq_core::broker::Topology;
 use polymq_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout};
 
+use super::case::Company;
+use super::kit::soon;
+use super::namespaces::Namespaces;
 use super::report::{CaseReport, Report, Verdict};
 use super::{Case, all};
 use crate::Fixture;
 use crate::ledger::Tally;
 
-/// How many cases run at once.
-const CONCURRENCY: usize = 8;
 /// How long one case may take.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -21,18 +23,20 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// Never fails or panics itself: what went wrong is in the report.
 pub async fn run(fixture: &dyn Fixture) -> Report {
     let start = Instant::now();
-    let numbered = all().enumerate();
-    let (alone, together): (Vec<_>, Vec<_>) = numbered.partition(|(_, case)| case.exclusive());
-    let mut cases: Vec<(usize, CaseReport)> = stream::iter(together)
-        .map(|(number, case)| async move { (number, execute(fixture, case).await) })
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await;
-    for (number, case) in alone {
-        cases.push((number, execute(fixture, case).await));
+    let cases: Vec<&'static Case> = all().collect();
+    let applies = guarded(applies(fixture, &cases)).await;
+    let mut reports = Vec::new();
+    for company in Company::ALL {
+        let numbered = cases.iter().enumerate().filter(|(_, case)| case.company() == company);
+        let running = stream::iter(numbered).map(|(number, case)| {
+            let applies = applies.as_ref().map(|reasons| reasons[number].clone());
+            let applies = applies.map_err(Clone::clone);
+            async move { (number, execute(fixture, case, applies).await) }
+        });
+        reports.extend(running.buffer_unordered(company.size()).collect::<Vec<_>>().await);
     }
-    cases.sort_by_key(|(number, _)| *number);
-    let cases = cases.into_iter().map(|(_, report)| report).collect();
+    reports.sort_by_key(|(number, _)| *number);
+    let cases = reports.into_iter().map(|(_, report)| report).collect();
     Report { fixture: fixture.name(), cases, elapsed: start.elapsed() }
 }
 
@@ -47,16 +51,33 @@ pub async fn run_case(fixture: &dyn Fixture, name: &str) -> Result<CaseReport> {
         Error::new(ErrorKind::NotFound, format!("no conformance case is called `{name}`"))
             .with_help(format!("use one of: {}", names.join(", ")))
     })?;
-    Ok(execute(fixture, case).await)
+    let applies = guarded(applies(fixture, &[case])).await;
+    Ok(execute(fixture, case, applies.map(|mut reasons| reasons.remove(0))).await)
 }
 
-async fn execute(fixture: &dyn Fixture, case: &'static Case) -> CaseReport {
+/// For each case why it does not apply; `None` if it does. One connection answers for all.
+async fn applies(fixture: &dyn Fixture, cases: &[&Case]) -> anyhow::Result<Vec<Option<String>>> {
+    let namespaces = Namespaces::of(fixture);
+    let topology = Topology { namespace: namespaces.namespace().await?, channels: Vec::new() };
+    let broker = namespaces.connect(topology).await?;
+    let lifecycle = fixture.lifecycle();
+    let reasons: Result<Vec<_>> =
+        cases.iter().map(|case| case.ruled_out(&*broker, &lifecycle)).collect();
+    broker.close(soon()).await?;
+    namespaces.discard_all().await?;
+    Ok(reasons?)
+}
+
+async fn execute(
+    fixture: &dyn Fixture,
+    case: &'static Case,
+    ruled_out: Result<Option<String>, String>,
+) -> CaseReport {
     let start = Instant::now();
-    let body = AssertUnwindSafe(attempt(fixture, case)).catch_unwind();
-    let (verdict, counts) = match timeout(DEADLINE, body).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(panic)) => failed(format!("panicked: {}", text_of(&*panic))),
-        Err(_) => failed(format!("hung: not done after {DEADLINE:?}")),
+    let (verdict, counts) = match ruled_out {
+        Ok(None) => attempt(fixture, case).await,
+        Ok(Some(reason)) => (Verdict::NotApplicable { reason }, Tally::default()),
+        Err(error) => failed(format!("the broker could not be asked: {error}")),
     };
     CaseReport {
         name: case.name,
@@ -68,14 +89,22 @@ async fn execute(fixture: &dyn Fixture, case: &'static Case) -> CaseReport {
 }
 
 async fn attempt(fixture: &dyn Fixture, case: &Case) -> (Verdict, Tally) {
-    match case.ruled_out(fixture).await {
-        Ok(None) => {}
-        Ok(Some(reason)) => return (Verdict::NotApplicable { reason }, Tally::default()),
-        Err(error) => return failed(format!("the broker could not be asked: {error}")),
+    let namespaces = Namespaces::of(fixture);
+    let outcome = guarded((case.body)(&namespaces)).await;
+    let discarded = guarded(async { Ok(namespaces.discard_all().await?) }).await;
+    match (outcome, discarded) {
+        (Ok(counts), Ok(())) => (Verdict::Passed, counts),
+        (Ok(_), Err(error)) => failed(format!("what it left could not be deleted: {error}")),
+        (Err(error), _) => failed(error),
     }
-    match (case.body)(fixture).await {
-        Ok(counts) => (Verdict::Passed, counts),
-        Err(error) => failed(format!("{error:#}")),
+}
+
+/// Ends what hangs, and keeps a panic from the other cases.
+async fn guarded<T>(body: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
+    match timeout(DEADLINE, AssertUnwindSafe(body).catch_unwind()).await {
+        Ok(Ok(done)) => done.map_err(|error| format!("{error:#}")),
+        Ok(Err(panic)) => Err(format!("panicked: {}", text_of(&*panic))),
+        Err(_) => Err(format!("hung: not done after {DEADLINE:?}")),
     }
 }
 

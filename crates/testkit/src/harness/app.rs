@@ -7,12 +7,10 @@ use polymq_core::model::hop;
 use polymq_core::{DrainReport, Message, Payload, Publisher, Running, Timestamp};
 
 use super::attempts::Attempts;
+use super::idle::idle_in;
 use super::published::describe;
-use super::{Count, DeadLetter, DeadLetters, Published, TestBroker, idle};
+use super::{Count, DeadLetter, DeadLetters, Published, TestBroker};
 use crate::faults::{Faults, SendRecord};
-
-/// How long [`TestApp::idle`] goes on: longer than any retry should take.
-const IDLE_LIMIT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A service that runs under test.
 ///
@@ -114,13 +112,13 @@ impl TestApp {
     }
 
     /// Waits until nothing is left to do: everything that the service consumes is handled,
-    /// dead-lettered or dropped. Delays are skipped.
+    /// dead-lettered or dropped. In virtual time delays are skipped; on a real broker they pass.
     ///
     /// # Panics
-    /// After 30 days of virtual time, with what is left where.
+    /// After 30 days of virtual time, or a real minute, with what is left where.
     #[track_caller]
     pub fn idle(&self) -> impl Future<Output = ()> {
-        self.idle_at(Location::caller(), IDLE_LIMIT)
+        self.idle_at(Location::caller(), self.broker.place.patience())
     }
 
     /// [`idle`](Self::idle) with another limit.
@@ -133,7 +131,7 @@ impl TestApp {
     }
 
     async fn idle_at(&self, caller: &Location<'_>, limit: Duration) {
-        if let Err(busy) = idle(&self.running, Some(&self.broker.server), limit).await {
+        if let Err(busy) = idle_in(&self.running, Some(&self.broker.place), limit).await {
             panic!("{caller}: not idle after {limit:?}:\n{busy}");
         }
     }

@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polymq_core::broker::Adapter;
-use polymq_core::config::Config;
+use polymq_core::broker::{Adapter, Credentials};
+use polymq_core::config::{Config, TopologyPolicy};
 use polymq_core::dedup::{DedupStore, MemoryDedupStore};
 use polymq_core::memory::{MemoryOptions, MemoryServer};
-use polymq_core::{Clock, VirtualClock};
+use polymq_core::{Clock, Result, VirtualClock};
+use secrecy::SecretString;
 
+use super::place::Place;
 use super::time;
 
 /// A broker for tests, with the deduplication stores and the clock that belong to it: all that
@@ -19,8 +21,7 @@ use super::time;
 pub struct TestBroker {
     pub(super) adapter: Arc<dyn Adapter>,
     pub(super) clock: Arc<dyn Clock>,
-    /// Tells of changes.
-    pub(super) server: MemoryServer,
+    pub(super) place: Place,
     url: String,
     stores: Arc<Mutex<BTreeMap<String, Arc<dyn DedupStore>>>>,
 }
@@ -48,20 +49,38 @@ impl TestBroker {
         Self {
             adapter: Arc::new(server.adapter()),
             clock: Arc::new(VirtualClock::default()),
-            server,
+            place: Place::Memory(server),
             url: "memory://".to_owned(),
             stores: Arc::default(),
         }
     }
 
-    /// Replaces every broker of the configuration by this one, which has no nodes to copy to.
+    /// A RabbitMQ, in real time: one virtual host is the whole broker.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn rabbitmq(caller: &Location<'_>, vhost: crate::containers::Vhost) -> Self {
+        time::require_real(caller);
+        Self {
+            adapter: Arc::new(polymq_rabbitmq::adapter()),
+            clock: Arc::new(polymq_core::SystemClock),
+            url: vhost.url().to_owned(),
+            place: Place::Vhost(Arc::new(vhost)),
+            stores: Arc::default(),
+        }
+    }
+
+    /// Replaces every broker of the configuration by this one. It is empty and has no nodes to copy
+    /// to: how the configured one is reached, and what is there already, says nothing of it.
     pub(super) fn carry(&self, config: &mut Config) {
+        config.topology = TopologyPolicy::CreateMissing;
         for broker in config.brokers.values_mut() {
+            broker.settings.remove(self.adapter.name());
+            broker.credentials = Arc::new(InTheUrl);
             broker.urls = vec![self.url.clone().into()];
             broker.scheme = self.adapter.schemes().first().copied().unwrap_or_default().to_owned();
         }
         for channel in config.channels.values_mut() {
             channel.replicas = None;
+            channel.settings.remove(self.adapter.name());
         }
     }
 
@@ -70,5 +89,15 @@ impl TestBroker {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || Arc::new(MemoryDedupStore::new(Arc::clone(&self.clock))) as Arc<_>;
         Arc::clone(stores.entry(name.to_owned()).or_insert_with(make))
+    }
+}
+
+/// The test broker's URL has all its credentials.
+#[derive(Debug)]
+struct InTheUrl;
+
+impl Credentials for InTheUrl {
+    fn password(&self) -> Result<Option<SecretString>> {
+        Ok(None)
     }
 }

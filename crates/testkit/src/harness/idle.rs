@@ -7,8 +7,7 @@ use polymq_core::memory::MemoryServer;
 use polymq_core::{ConsumerName, Running};
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long to wait before looking again where nothing tells of changes: at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+use super::place::{Pace, Place};
 
 /// What keeps an app from being idle.
 #[derive(Debug, Clone, Default)]
@@ -27,14 +26,21 @@ impl fmt::Display for Busy {
 }
 
 impl Busy {
-    /// Looks at every consumer that runs and at the two sources that it consumes.
-    async fn look(running: &Running) -> Option<Self> {
+    /// Looks at every consumer that runs, at the two sources that it consumes, and at the place.
+    async fn look(running: &Running, place: Option<&Place>) -> Option<Self> {
         let mut busy = Self::default();
         for name in running.consumers() {
             if let Some(config) = running.config().consumers.get(name) {
                 busy.look_at_sources(running, config).await;
             }
             busy.look_at_hand(running, name);
+        }
+        if let Some(place) = place {
+            match place.delayed().await {
+                Ok(0) => {}
+                Ok(delayed) => busy.sources.push(format!("{delayed} on their way, delayed")),
+                Err(error) => busy.sources.push(format!("what is delayed: {error}")),
+            }
         }
         (!busy.sources.is_empty() || !busy.consumers.is_empty()).then_some(busy)
     }
@@ -49,10 +55,16 @@ impl Busy {
         for source in sources {
             match broker.admin().depth(&source).await {
                 Ok(depth) if depth.total() == 0 => {}
-                Ok(depth) => self.sources.push(format!(
-                    "{source}: {} ready, {} in flight, {} delayed",
-                    depth.ready, depth.in_flight, depth.delayed
-                )),
+                Ok(depth) => {
+                    let told =
+                        |figure: Option<u64>| figure.map_or("?".to_owned(), |n| n.to_string());
+                    self.sources.push(format!(
+                        "{source}: {} ready, {} in flight, {} delayed",
+                        depth.ready,
+                        told(depth.in_flight),
+                        told(depth.delayed)
+                    ));
+                }
                 Err(error) => self.sources.push(format!("{source}: {error}")),
             }
         }
@@ -60,7 +72,8 @@ impl Busy {
 
     fn look_at_hand(&mut self, running: &Running, name: &ConsumerName) {
         let Ok(state) = running.state(name.as_str()) else { return };
-        if state.waiting + state.running + state.settling == 0 {
+        let buffered = state.broker.buffered;
+        if buffered + state.waiting + state.running + state.settling == 0 {
             return;
         }
         let paused = match (state.paused, state.breaker_open) {
@@ -69,7 +82,8 @@ impl Busy {
             (false, false) => "",
         };
         self.consumers.push(format!(
-            "consumer `{name}`: {} waiting, {} with their handler, {} being settled{paused}",
+            "consumer `{name}`: {buffered} fetched, {} waiting, {} with their handler, {} being \
+             settled{paused}",
             state.waiting, state.running, state.settling
         ));
     }
@@ -87,23 +101,41 @@ pub async fn idle(
     server: Option<&MemoryServer>,
     within: Duration,
 ) -> Result<(), Busy> {
+    let place = server.cloned().map(Place::Memory);
+    idle_in(running, place.as_ref(), within).await
+}
+
+/// [`idle`], on a broker in a place that is known.
+pub(super) async fn idle_in(
+    running: &Running,
+    place: Option<&Place>,
+    within: Duration,
+) -> Result<(), Busy> {
     let deadline = Instant::now() + within;
-    let mut pause = PAUSE.0;
+    let pace = place.map_or(Pace::VIRTUAL, Place::pace);
+    let server = place.and_then(Place::server);
+    let (mut pause, mut quiet) = (pace.first, 0);
     loop {
         let seen = server.map(MemoryServer::version);
-        let Some(busy) = Busy::look(running).await else { return Ok(()) };
-        if Instant::now() >= deadline {
-            return Err(busy);
+        let busy = Busy::look(running, place).await;
+        quiet = if busy.is_none() { quiet + 1 } else { 0 };
+        if quiet == pace.looks {
+            return Ok(());
+        }
+        let queued = busy.as_ref().is_some_and(|busy| !busy.sources.is_empty());
+        match busy {
+            Some(busy) if Instant::now() >= deadline => return Err(busy),
+            _ => {}
         }
         match (server, seen) {
-            (Some(server), Some(seen)) if !busy.sources.is_empty() => {
+            (Some(server), Some(seen)) if queued => {
                 // At the deadline it is looked at once more.
                 let _ = timeout_at(deadline, server.changed(seen)).await;
-                pause = PAUSE.0;
+                pause = pace.first;
             }
             _ => {
                 sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
+                pause = (pause * 2).min(pace.longest);
             }
         }
     }

@@ -9,6 +9,9 @@
 //! process, a database, say, may find its timeout over before the answer: give it a double, or wait
 //! in `spawn_blocking`, which holds time.
 //!
+//! The same test runs on a real broker with [`start_on`] and, say, `polymq_testkit::rabbitmq()` of
+//! the feature `rabbitmq`: there time is real, and delays are waited for.
+//!
 //! ```
 //! use polymq_core::config::Config;
 //! use polymq_core::{Context, HandlerError, Message, Service};
@@ -48,6 +51,7 @@ mod configuration;
 mod count;
 mod dead_letters;
 mod idle;
+mod place;
 mod published;
 mod start;
 mod time;

@@ -24,6 +24,19 @@ pub(super) fn make_virtual(caller: &Location<'_>) {
     }
 }
 
+/// Makes sure that time is real.
+///
+/// # Panics
+/// When it is virtual, with what to change.
+#[cfg(feature = "rabbitmq")]
+pub(super) fn require_real(caller: &Location<'_>) {
+    assert!(
+        !is_paused(),
+        "{caller}: a real broker runs in real time, and this test's is virtual; make the broker \
+         before any other, and write #[tokio::test] without `start_paused`"
+    );
+}
+
 /// While tokio's time is paused, real time passes without it.
 fn is_paused() -> bool {
     let before = Instant::now();

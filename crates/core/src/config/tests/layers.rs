@@ -134,7 +134,7 @@ fn a_later_file_overrides_an_earlier_one_key_by_key() {
 
 #[test]
 fn a_missing_file_is_named_with_its_whole_path() {
-    let error = Config::load("no/such/polymq.toml", &[]).unwrap_err();
+    let error = Config::builder().file("no/such/polymq.toml").build().unwrap_err();
     let path = std::path::absolute("no/such/polymq.toml").unwrap();
     let message = error.message();
     assert!(message.contains(&format!("{}: ", path.display())), "{message}");

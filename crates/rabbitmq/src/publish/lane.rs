@@ -1,0 +1,90 @@
+//! A lane: one AMQP channel, one *mandatory* message in flight.
+
+use std::sync::Arc;
+
+use lapin::Channel;
+use polymq_core::broker::Outcome;
+use tokio::sync::{Mutex, mpsc, watch};
+
+use super::Shared;
+use super::batch::Job;
+use super::pump::{answer, confirming, write};
+use crate::error;
+use crate::link::{Session, State};
+
+/// Serves single messages until there are no more.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut link: watch::Receiver<State>,
+    jobs: Arc<Mutex<mpsc::Receiver<Job>>>,
+) {
+    let mut lane = Lane { shared, channel: None };
+    loop {
+        let job = jobs.lock().await.recv().await;
+        let Some(mut job) = job else { return };
+        while !lane.carry(&mut link, &mut job).await {
+            if matches!(&*link.borrow(), State::Closed) {
+                return;
+            }
+        }
+    }
+}
+
+struct Lane {
+    shared: Arc<Shared>,
+    /// Opened when there is something to carry.
+    channel: Option<(Session, Arc<Channel>)>,
+}
+
+impl Lane {
+    /// Writes a message and waits for the answer. `false`: it is to be written again.
+    async fn carry(&mut self, link: &mut watch::Receiver<State>, job: &mut Job) -> bool {
+        let Some((session, channel)) = self.channel(link).await else { return false };
+        while session.is_blocked() && session.is_up() {
+            if link.changed().await.is_err() {
+                return false;
+            }
+        }
+        let Some(item) = job.items.first_mut() else { return true };
+        if !job.batch.begin(std::slice::from_ref(item)) {
+            return true;
+        }
+        let Some(route) = self.shared.router.route(&item.send) else {
+            let destination = &item.send.destination;
+            let error = self.shared.describe(error::unroutable(destination), destination);
+            job.batch.resolve(std::iter::once((item.index, Outcome::Rejected(error))));
+            return true;
+        };
+        item.route = route;
+        let outcome = match answer(write(&self.shared, &channel, item, true)).await {
+            Ok(answer) => Some(self.shared.answered(answer, &item.send)),
+            Err(reason) => {
+                self.channel = None;
+                // A step that isn't there is no failure as long as there are others.
+                let missing = error::is_not_found(&reason);
+                if missing && self.shared.router.forget(&item.route.exchange) {
+                    None
+                } else {
+                    self.shared.accused(&reason, item)
+                }
+            }
+        };
+        let Some(outcome) = outcome else { return false };
+        job.batch.resolve(std::iter::once((item.index, outcome)));
+        true
+    }
+
+    async fn channel(
+        &mut self,
+        link: &mut watch::Receiver<State>,
+    ) -> Option<(Session, Arc<Channel>)> {
+        let usable = |(session, channel): &(Session, Arc<Channel>)| {
+            session.is_up() && channel.status().connected()
+        };
+        if !self.channel.as_ref().is_some_and(usable) {
+            let (session, channel) = confirming(link).await?;
+            self.channel = Some((session, Arc::new(channel)));
+        }
+        self.channel.clone()
+    }
+}

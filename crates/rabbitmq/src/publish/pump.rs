@@ -1,0 +1,240 @@
+//! The pump: one AMQP channel, a window of unconfirmed messages.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, PublisherConfirm};
+use polymq_core::{Error, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::batch::{Batch, Item, Job};
+use super::route::Route;
+use crate::convert;
+use crate::link::{Session, State, session};
+
+/// The most messages that are written, and answered for, together.
+const PIECE: usize = 128;
+
+/// How long opening an AMQP channel may take before it is tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait before a channel that could not be opened is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves calls until there are no more.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut link: watch::Receiver<State>,
+    jobs: mpsc::Receiver<Job>,
+) {
+    let mut pump = Pump { shared, jobs, waiting: VecDeque::new(), closing: false };
+    while !pump.is_done() {
+        let Some((session, channel)) = confirming(&mut link).await else { return };
+        pump.serve(&mut link, &session, &Arc::new(channel)).await;
+    }
+}
+
+/// An AMQP channel with confirms, as soon as one can be had; `None` when the link was closed.
+pub(super) async fn confirming(link: &mut watch::Receiver<State>) -> Option<(Session, Channel)> {
+    loop {
+        let deadline = Instant::now() + PATIENCE;
+        let opened = async {
+            let session = session(link, deadline).await?;
+            let channel = session.channel(deadline).await?;
+            confirm_select(&channel).await?;
+            Ok::<_, Error>((session, channel))
+        };
+        match opened.await {
+            Ok(opened) => return Some(opened),
+            Err(error) => tracing::debug!(%error, "no AMQP channel to publish on yet"),
+        }
+        if matches!(&*link.borrow(), State::Closed) {
+            return None;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn confirm_select(channel: &Channel) -> Result<()> {
+    let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
+    selected.map_err(|e| crate::error::native(&e))
+}
+
+/// Starts to write a message: the frames are queued when this returns, in the order of the calls. The
+/// future ends when they are written.
+pub(super) fn write(
+    shared: &Shared,
+    channel: &Arc<Channel>,
+    item: &Item,
+    mandatory: bool,
+) -> Writing {
+    let Route { exchange, key } = item.route.clone();
+    let message = &item.send.message;
+    let properties = convert::write(message, &shared.source);
+    let payload = message.payload().cloned().unwrap_or_default();
+    let channel = Arc::clone(channel);
+    let mut writing: Writing = Box::pin(async move {
+        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+        channel.basic_publish(exchange, key, options, &payload, properties).await
+    });
+    // lapin queues the frames in the first poll. Whoever awaits the future later polls again.
+    match writing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => writing,
+        Poll::Ready(written) => Box::pin(std::future::ready(written)),
+    }
+}
+
+pub(super) type Writing = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send>>;
+
+struct Pump {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    /// What is to be written, in order: the rest of a call, and what a lost channel left.
+    waiting: VecDeque<Job>,
+    /// No more calls come.
+    closing: bool,
+}
+
+/// A piece that has come to its end.
+struct Answered {
+    count: usize,
+    /// What the end of the AMQP channel left without an answer.
+    left: Vec<(Item, lapin::Error)>,
+    batch: Arc<Batch>,
+}
+
+impl Pump {
+    fn is_done(&self) -> bool {
+        self.closing && self.waiting.is_empty()
+    }
+
+    /// Writes on this channel until it ends or nothing more comes.
+    async fn serve(
+        &mut self,
+        link: &mut watch::Receiver<State>,
+        session: &Session,
+        channel: &Arc<Channel>,
+    ) {
+        let mut pieces = FuturesUnordered::new();
+        let mut in_flight = 0;
+        let mut lost = VecDeque::new();
+        let mut ended = false;
+        loop {
+            while !ended && !session.is_blocked() && in_flight < self.shared.window {
+                let Some(piece) = self.next_piece(self.shared.window - in_flight) else { break };
+                in_flight += piece.items.len();
+                pieces.push(self.start(channel, piece));
+            }
+            if pieces.is_empty() && (ended || self.is_done()) {
+                break;
+            }
+            let room = !ended && !self.closing && self.waiting.is_empty();
+            tokio::select! {
+                biased;
+                Some(answered) = pieces.next(), if !pieces.is_empty() => {
+                    in_flight -= answered.count;
+                    if !answered.left.is_empty() {
+                        ended = true;
+                        lost.extend(self.judge(answered));
+                    }
+                }
+                job = self.jobs.recv(), if room => match job {
+                    Some(job) => self.waiting.push_back(job),
+                    None => self.closing = true,
+                },
+                // Blocked, unblocked, or lost.
+                _ = link.changed(), if !ended => ended = !session.is_up() || !channel.status().connected(),
+            }
+        }
+        lost.append(&mut self.waiting);
+        self.waiting = lost;
+    }
+
+    /// The next messages to be written, at most `room` of them.
+    fn next_piece(&mut self, room: usize) -> Option<Job> {
+        loop {
+            if self.waiting.is_empty() {
+                match self.jobs.try_recv() {
+                    Ok(job) => self.waiting.push_back(job),
+                    Err(mpsc::error::TryRecvError::Empty) => return None,
+                    Err(mpsc::error::TryRecvError::Disconnected) => {
+                        self.closing = true;
+                        return None;
+                    }
+                }
+            }
+            let job = self.waiting.front_mut()?;
+            let batch = Arc::clone(&job.batch);
+            let size = room.min(PIECE);
+            let items = if job.items.len() <= size {
+                std::mem::take(&mut job.items)
+            } else {
+                let rest = job.items.split_off(size);
+                std::mem::replace(&mut job.items, rest)
+            };
+            if job.items.is_empty() {
+                self.waiting.pop_front();
+            }
+            if batch.begin(&items) {
+                return Some(Job { items, batch });
+            }
+        }
+    }
+
+    /// Writes a piece. The future ends when the broker has answered for all of it.
+    fn start(&self, channel: &Arc<Channel>, piece: Job) -> impl Future<Output = Answered> + use<> {
+        let Job { items, batch } = piece;
+        let writings: Vec<_> =
+            items.iter().map(|item| write(&self.shared, channel, item, false)).collect();
+        answers(Arc::clone(&self.shared), batch, items, writings)
+    }
+
+    /// Settles what the end of a channel settles; the rest is to be written again.
+    fn judge(&self, answered: Answered) -> Option<Job> {
+        let Answered { left, batch, .. } = answered;
+        let mut again = Vec::with_capacity(left.len());
+        let mut settled = Vec::new();
+        for (mut item, reason) in left {
+            match self.shared.accused(&reason, &mut item) {
+                Some(outcome) => settled.push((item.index, outcome)),
+                None => again.push(item),
+            }
+        }
+        batch.resolve(settled.into_iter());
+        (!again.is_empty()).then_some(Job { items: again, batch })
+    }
+}
+
+/// Waits for the broker's answers to a piece, in the order of its messages.
+async fn answers(
+    shared: Arc<Shared>,
+    batch: Arc<Batch>,
+    items: Vec<Item>,
+    writings: Vec<Writing>,
+) -> Answered {
+    let count = items.len();
+    let mut outcomes = Vec::with_capacity(count);
+    let mut left = Vec::new();
+    for (item, writing) in items.into_iter().zip(writings) {
+        match answer(writing).await {
+            Ok(answer) => outcomes.push((item.index, shared.answered(answer, &item.send))),
+            Err(reason) => left.push((item, reason)),
+        }
+    }
+    batch.resolve(outcomes.into_iter());
+    Answered { count, left, batch }
+}
+
+/// The broker's answer to one message.
+pub(super) async fn answer(writing: Writing) -> lapin::Result<lapin::Confirmation> {
+    writing.await?.await
+}

@@ -1,0 +1,169 @@
+use std::net::TcpListener;
+use std::time::Duration;
+
+use polymq_core::{Error, ErrorKind, Result};
+use testcontainers::bollard::Docker;
+use testcontainers::core::IntoContainerPort;
+use testcontainers::core::client::docker_client_instance;
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::Image;
+
+/// The label that says which container this is: the engine finds names by their beginning, too.
+const LABEL: &str = "io.polymq.test";
+/// How long a container may take to be made.
+const STARTUP: Duration = Duration::from_secs(60);
+/// How often making one is tried: another process may be making the same, or have taken the port.
+const TRIES: usize = 5;
+/// How long an orderly stop may take before it becomes a kill, in seconds.
+const STOP: i32 = 30;
+
+/// Tests of one process that want the same container don't race for its name.
+static STARTING: Mutex<()> = Mutex::const_new(());
+
+/// A broker's container. It outlives this handle, the test and the run: the next one finds it by
+/// its name.
+///
+/// What the broker has written survives [`stop`](Self::stop), [`kill`](Self::kill) and
+/// [`start`](Self::start), and its ports on the host stay the same.
+#[derive(Debug)]
+pub struct Container {
+    inner: ContainerAsync<GenericImage>,
+    engine: Docker,
+    name: String,
+}
+
+impl Container {
+    /// Finds the container of this name, starts it if it doesn't run, makes it if it isn't there.
+    /// `ports` are the container's; each gets one of the host's.
+    pub(super) async fn find_or_start(
+        engine: &Docker,
+        name: &str,
+        image: &Image,
+        ports: &[u16],
+    ) -> Result<Self> {
+        let _starting = STARTING.lock().await;
+        let mut tried = 0;
+        let inner = loop {
+            tried += 1;
+            match request(name, image, ports)?.start().await {
+                Ok(inner) => break inner,
+                Err(error) if tried == TRIES => {
+                    return Err(failed("start", name, error).with_context("image", image));
+                }
+                Err(_) => sleep(Duration::from_millis(500)).await,
+            }
+        };
+        Ok(Self { inner, engine: engine.clone(), name: name.to_owned() })
+    }
+
+    /// The container's name, for `docker logs`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where a port of the container is on the host: a name or an address, and a port.
+    ///
+    /// # Errors
+    /// `Other` when the engine doesn't say.
+    pub async fn address(&self, port: u16) -> Result<(String, u16)> {
+        let host = self.inner.get_host().await.map_err(|e| self.failed("inspect", e))?;
+        let port = self.inner.get_host_port_ipv4(port.tcp()).await;
+        Ok((host.to_string(), port.map_err(|e| self.failed("inspect", e))?))
+    }
+
+    /// Starts the container again. Returns before the broker in it takes connections.
+    ///
+    /// # Errors
+    /// `Other` with what the engine says.
+    pub async fn start(&self) -> Result<()> {
+        self.inner.start().await.map_err(|e| self.failed("start", e))
+    }
+
+    /// Stops the broker in an orderly way.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn stop(&self) -> Result<()> {
+        self.inner.stop_with_timeout(Some(STOP)).await.map_err(|e| self.failed("stop", e))
+    }
+
+    /// Ends the broker with SIGKILL.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn kill(&self) -> Result<()> {
+        let killed = self.engine.kill_container(self.inner.id(), None).await;
+        killed.map_err(|e| self.failed("kill", e))?;
+        while self.inner.is_running().await.map_err(|e| self.failed("inspect", e))? {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        failed(operation, &self.name, source)
+    }
+}
+
+/// The engine that `DOCKER_HOST` names, or the one of this machine.
+///
+/// # Errors
+/// `Disconnected`, with what to do, when none answers.
+pub(super) async fn engine() -> Result<Docker> {
+    let engine = docker_client_instance().await.map_err(no_engine)?;
+    engine.ping().await.map_err(no_engine)?;
+    Ok(engine)
+}
+
+pub(super) fn no_engine(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Disconnected, "no container engine answers, and the test needs a broker")
+        .with_source(source)
+        .with_help(
+            "start Docker or Podman (DOCKER_HOST names a socket elsewhere), \
+             or name a running broker: TEST_RABBITMQ_URL=amqp://guest:guest@localhost:5672",
+        )
+}
+
+fn failed(
+    operation: &'static str,
+    name: &str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    Error::new(ErrorKind::Other, format!("the container engine refused to {operation} `{name}`"))
+        .with_operation(operation)
+        .with_source(source)
+        .with_help(format!(
+            "see `docker logs {name}`; `docker rm --force --volumes {name}` makes way for a new one"
+        ))
+}
+
+/// Ports of the host are chosen now: those that the engine chooses change with each start.
+fn request(name: &str, image: &Image, ports: &[u16]) -> Result<ContainerRequest<GenericImage>> {
+    let mut request = GenericImage::new(&image.name, &image.tag)
+        .with_container_name(name)
+        .with_label(LABEL, name)
+        .with_reuse(ReuseDirective::Always)
+        .with_startup_timeout(STARTUP);
+    // Held until all are chosen, so that no two are the same.
+    let mut held = Vec::new();
+    for port in ports {
+        let listener = TcpListener::bind(("0.0.0.0", 0)).map_err(no_port)?;
+        let free = listener.local_addr().map_err(no_port)?.port();
+        held.push(listener);
+        request = request.with_mapped_port(free, port.tcp());
+    }
+    Ok(request)
+}
+
+fn no_port(source: std::io::Error) -> Error {
+    Error::new(ErrorKind::Other, "no free port for a container").with_source(source)
+}

@@ -1,0 +1,40 @@
+//! Real brokers for tests: in containers of their own, or wherever they run.
+//!
+//! A service that is right on the memory broker is to be right on the broker that it will meet. So a
+//! test gets one in a line, without a script that has to run before it:
+//!
+//! ```no_run
+//! # use polymq_core::{Context, HandlerError, Message, Service};
+//! # async fn print(_: Message, _: Context<()>) -> Result<(), HandlerError> { Ok(()) }
+//! # async fn example() {
+//! let broker = polymq_testkit::rabbitmq().await;
+//! let t = polymq_testkit::start_on(broker, "polymq.toml", Service::new(()).on("mailer", print)).await;
+//! t.publish_message("emails", Message::new("hello")).await;
+//! t.idle().await;
+//! t.handled("mailer").assert_eq(1);
+//! # }
+//! ```
+//!
+//! The first test that asks starts the container; all later ones, of later runs too, find it
+//! running. Each test has a place of its own in it, which is deleted when the test ends. Containers
+//! are named `polymq-…` and stay until somebody removes them.
+//!
+//! | variable | what it sets | default |
+//! |---|---|---|
+//! | `TEST_RABBITMQ_URL` | a RabbitMQ that runs already: no container is used | |
+//! | `TEST_RABBITMQ_MANAGEMENT_URL` | its management API | port 15672 of its host |
+//! | `TEST_RABBITMQ_IMAGE` | the image's name | `rabbitmq`; `polymq/rabbitmq` where only that is there |
+//! | `TEST_RABBITMQ_TAG` | the image's tag | `4-management` |
+//! | `DOCKER_HOST` | the container engine | `/var/run/docker.sock` |
+//!
+//! The user of a running broker must be allowed to make virtual hosts. Where no image registry
+//! answers, `docker/` of polymq's repository builds an equivalent image from Debian's packages.
+
+mod container;
+mod image;
+mod rabbitmq;
+
+pub use container::Container;
+pub use image::Image;
+pub(crate) use rabbitmq::connect;
+pub use rabbitmq::{RabbitmqServer, Vhost, rabbitmq};

@@ -1,0 +1,137 @@
+use std::fmt;
+use std::time::Duration;
+
+use polymq_core::{Error, ErrorKind, Result};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// RabbitMQ's management API, as far as tests need it.
+#[derive(Clone)]
+pub(super) struct Management {
+    client: Client,
+    /// With a slash at its end.
+    url: String,
+    user: String,
+    password: String,
+}
+
+/// A queue, as the API tells of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) arguments: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Management {
+    /// The API at this address, with the credentials of the broker's URL.
+    ///
+    /// # Errors
+    /// `Other` when the HTTP client cannot be made.
+    pub(super) fn new(url: &Url, broker: &Url) -> Result<Self> {
+        let or_guest = |text: &str| if text.is_empty() { "guest" } else { text }.to_owned();
+        // No connection is kept: it would live and die with the runtime of the test that opened it.
+        let client = Client::builder().pool_max_idle_per_host(0).timeout(ANSWER).build();
+        Ok(Self {
+            client: client.map_err(|error| {
+                Error::new(ErrorKind::Other, "no HTTP client can be made").with_source(error)
+            })?,
+            url: format!("{}/", url.as_str().trim_end_matches('/')),
+            user: or_guest(broker.username()),
+            password: or_guest(broker.password().unwrap_or_default()),
+        })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The broker's version.
+    pub(super) async fn version(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Overview {
+            rabbitmq_version: String,
+        }
+        let overview: Overview = self.get("overview?columns=rabbitmq_version").await?;
+        Ok(overview.rabbitmq_version)
+    }
+
+    /// The names of all virtual hosts.
+    pub(super) async fn vhosts(&self) -> Result<Vec<String>> {
+        self.names("vhosts").await
+    }
+
+    /// The names of a virtual host's exchanges.
+    pub(super) async fn exchanges(&self, vhost: &str) -> Result<Vec<String>> {
+        self.names(&format!("exchanges/{vhost}")).await
+    }
+
+    async fn names(&self, path: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let named: Vec<Named> = self.get(&format!("{path}?columns=name")).await?;
+        Ok(named.into_iter().map(|named| named.name).collect())
+    }
+
+    pub(super) async fn create_vhost(&self, name: &str) -> Result<()> {
+        self.send(self.request(Method::PUT, &format!("vhosts/{name}"))).await.map(drop)
+    }
+
+    /// Deletes a virtual host and all that is in it; one that has gone is no error.
+    pub(super) async fn delete_vhost(&self, name: &str) -> Result<()> {
+        match self.send(self.request(Method::DELETE, &format!("vhosts/{name}"))).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The queues of a virtual host. Their numbers of messages are not asked for: they are seconds
+    /// old.
+    pub(super) async fn queues(&self, vhost: &str) -> Result<Vec<Queue>> {
+        self.get(&format!("queues/{vhost}?disable_stats=true&enable_queue_totals=false")).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let response = self.send(self.request(Method::GET, path)).await?;
+        response.json().await.map_err(|error| {
+            Error::new(ErrorKind::Malformed, "the management API says something else")
+                .with_source(error)
+        })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}api/{path}", self.url));
+        request.basic_auth(&self.user, Some(&self.password))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| {
+            Error::new(ErrorKind::Disconnected, "RabbitMQ's management API doesn't answer")
+                .with_context("address", &self.url)
+                .with_source(error)
+        })?;
+        let kind = match response.status() {
+            status if status.is_success() => return Ok(response),
+            StatusCode::NOT_FOUND => ErrorKind::NotFound,
+            StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
+            StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Other,
+        };
+        let text = format!("RabbitMQ's management API says {}", response.status());
+        Err(Error::new(kind, text)
+            .with_context("address", &self.url)
+            .with_help("the user needs the tag `administrator` to make virtual hosts for tests"))
+    }
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Management").field("url", &self.url).finish_non_exhaustive()
+    }
+}

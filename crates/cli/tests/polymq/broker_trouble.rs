@@ -28,7 +28,7 @@ fn refused(place: &Place, code: i32, says: &str) {
 async fn wrong_credentials_are_refused_at_once() {
     let place = Place::rabbitmq().await;
     moved(&place, "guest:guest@", "guest:hunter2@");
-    refused(&place, 77, "refused");
+    refused(&place, 77, "refuses user or password");
 }
 
 #[tokio::test]

@@ -120,7 +120,9 @@ impl Column {
         let Some(denial) = shapes.iter().find_map(|(_, facts)| denial(facts)) else {
             return "yes".to_owned();
         };
-        let note = notes.number(denial.reason);
+        // What all versions lack is said once.
+        let family = self.title.rsplit_once(' ').map_or(&*self.title, |(family, _)| family);
+        let note = notes.number(denial.reason.replace(&self.title, family));
         match has.as_slice() {
             [(some, _)] => format!("{some} only ({note})"),
             _ => format!("no ({note})"),

@@ -99,7 +99,7 @@ pub(crate) fn capabilities(
     )
     .without(
         C::Priority,
-        format!("how many priorities a queue has differs between versions up to {version}"),
+        "how many priorities a queue has differs between versions of RabbitMQ",
         "use a channel per priority",
     )
     .without(

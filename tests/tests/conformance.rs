@@ -1,16 +1,19 @@
-//! The memory broker passes the conformance suite, also without what other brokers lack.
+//! Every broker passes the conformance suite; the one in memory also without what others lack.
 //!
-//! `cargo test -p polymq-tests --test conformance -- --nocapture` prints the tables.
+//! `cargo test -p polymq-tests --test conformance -- --nocapture` prints the tables; `cargo xtask
+//! test` collects them from the folder where this leaves them.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints its table")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use polymq_core::broker::Capability;
 use polymq_core::memory::MemoryOptions;
-use polymq_testkit::{Fixture, MemoryFixture, conformance};
+use polymq_testkit::{Fixture, MemoryFixture, RabbitmqFixture, conformance};
 
 /// The reviewed list: per fixture, the cases that may be not applicable, and why.
 fn reviewed(fixture: &str) -> Vec<String> {
@@ -27,6 +30,7 @@ fn options() -> MemoryOptions {
 async fn passes(fixture: &dyn Fixture) {
     let report = conformance::run(fixture).await;
     println!("{report}");
+    save(&report.fixture, &report.to_string());
     let reviewed = reviewed(&report.fixture);
     let reviewed: Vec<&str> = reviewed.iter().map(String::as_str).collect();
     report.assert_passed(&reviewed);
@@ -34,6 +38,22 @@ async fn passes(fixture: &dyn Fixture) {
         let used = report.not_applicable().any(|case| case.name == name);
         assert!(used, "`{name}` applies to {}: take it off the list", report.fixture);
     }
+}
+
+fn save(fixture: &str, table: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{fixture}.txt")), table).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_4_3_conforms() {
+    passes(&RabbitmqFixture::start("4.3").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_4_0_conforms() {
+    passes(&RabbitmqFixture::start("4.0").await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! Who may know whom: an adapter knows the core and nothing else of ours, so that a service can
-//! depend on the core and one adapter.
+//! depend on the core and one adapter. The façade and the testkit know adapters behind features
+//! only, so that who asks for none gets none.
 
 use std::fmt;
 
@@ -10,6 +11,8 @@ use crate::process;
 
 const CORE: &str = "polymq-core";
 const TESTKIT: &str = "polymq-testkit";
+const FACADE: &str = "polymq";
+const CLI: &str = "polymq-cli";
 const ADAPTERS: [&str; 4] = ["polymq-rabbitmq", "polymq-kafka", "polymq-sqs", "polymq-nats"];
 
 pub(crate) fn run() -> Result<()> {
@@ -38,7 +41,16 @@ struct Package {
 /// A dependency on another package of the workspace.
 struct Use {
     name: String,
-    only_in_tests: bool,
+    how: How,
+}
+
+/// When a package uses another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Always,
+    /// Behind a feature.
+    Optionally,
+    InTests,
 }
 
 /// A dependency that the rules forbid, or a package that they don't speak of.
@@ -76,60 +88,71 @@ fn of_workspace(metadata: &Metadata) -> Vec<Package> {
                 .filter(|d| ours(&d.name))
                 .map(|d| Use {
                     name: d.name.clone(),
-                    only_in_tests: d.kind == DependencyKind::Development,
+                    how: match d.kind {
+                        DependencyKind::Development => How::InTests,
+                        _ if d.optional => How::Optionally,
+                        _ => How::Always,
+                    },
                 })
                 .collect(),
         })
         .collect()
 }
 
-/// What the package may use: always, and in its tests besides. `None` where there is no rule.
-fn rule(package: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
-    const FACADE: &[&str] = &[CORE, ADAPTERS[0], ADAPTERS[1], ADAPTERS[2], ADAPTERS[3]];
-    Some(match package {
-        CORE => (&[], &[]),
-        TESTKIT => (&[CORE], &[]),
-        "polymq" => (FACADE, &[TESTKIT]),
-        adapter if ADAPTERS.contains(&adapter) => (&[CORE], &[TESTKIT]),
-        _ => return None,
-    })
+/// What a package may use.
+struct Rule {
+    /// Always, and so behind a feature and in tests, too.
+    always: &'static [&'static str],
+    optionally: &'static [&'static str],
+    in_tests: &'static [&'static str],
+}
+
+impl Rule {
+    /// The rule for a package; `None` where there is none.
+    fn of(package: &str) -> Option<Self> {
+        let rule = |always, optionally, in_tests| Some(Self { always, optionally, in_tests });
+        match package {
+            CORE => rule(&[], &[], &[]),
+            TESTKIT => rule(&[CORE], &ADAPTERS, &[]),
+            FACADE => rule(&[CORE], &ADAPTERS, &[TESTKIT]),
+            CLI => rule(&[FACADE, CORE], &[], &[TESTKIT]),
+            adapter if ADAPTERS.contains(&adapter) => rule(&[CORE], &[], &[TESTKIT]),
+            _ => None,
+        }
+    }
+
+    fn allows(&self, used: &Use) -> bool {
+        let is_in = |names: &[&str]| names.contains(&used.name.as_str());
+        is_in(self.always)
+            || (used.how == How::Optionally && is_in(self.optionally))
+            || (used.how == How::InTests && (is_in(self.optionally) || is_in(self.in_tests)))
+    }
 }
 
 fn violations(packages: &[Package]) -> Vec<Violation> {
     let mut found = Vec::new();
     for package in packages.iter().filter(|p| p.library) {
-        let Some((always, in_tests)) = rule(&package.name) else {
+        let Some(rule) = Rule::of(&package.name) else {
             found.push(Violation::NoRule { package: package.name.clone() });
             continue;
         };
-        for used in &package.uses {
-            let name = used.name.as_str();
-            let allowed =
-                always.contains(&name) || (used.only_in_tests && in_tests.contains(&name));
-            if !allowed {
-                found.push(Violation::Forbidden {
-                    package: package.name.clone(),
-                    uses: used.name.clone(),
-                });
-            }
-        }
+        let forbidden = package.uses.iter().filter(|used| !rule.allows(used));
+        found.extend(forbidden.map(|used| Violation::Forbidden {
+            package: package.name.clone(),
+            uses: used.name.clone(),
+        }));
     }
     found
 }
 
 #[cfg(test)]
 mod tests {
+    use super::How::{Always, InTests, Optionally};
     use super::*;
 
-    fn package(name: &str, uses: &[(&str, bool)]) -> Package {
-        Package {
-            name: name.to_owned(),
-            library: true,
-            uses: uses
-                .iter()
-                .map(|&(name, only_in_tests)| Use { name: name.to_owned(), only_in_tests })
-                .collect(),
-        }
+    fn package(name: &str, uses: &[(&str, How)]) -> Package {
+        let uses = uses.iter().map(|&(name, how)| Use { name: name.to_owned(), how });
+        Package { name: name.to_owned(), library: true, uses: uses.collect() }
     }
 
     fn forbidden(package: &str, uses: &str) -> Violation {
@@ -140,40 +163,49 @@ mod tests {
     fn the_intended_workspace_breaks_no_rule() {
         let mut packages = vec![
             package(CORE, &[]),
-            package(TESTKIT, &[(CORE, false)]),
-            package("polymq", &[(CORE, false), ("polymq-kafka", false)]),
+            package(TESTKIT, &[(CORE, Always), ("polymq-kafka", Optionally)]),
+            package(FACADE, &[(CORE, Always), ("polymq-kafka", Optionally), (TESTKIT, InTests)]),
+            package(CLI, &[(FACADE, Always), (TESTKIT, InTests)]),
         ];
         for adapter in ADAPTERS {
-            packages.push(package(adapter, &[(CORE, false), (TESTKIT, true)]));
+            packages.push(package(adapter, &[(CORE, Always), (TESTKIT, InTests)]));
         }
         assert_eq!(violations(&packages), []);
     }
 
     #[test]
     fn an_adapter_knows_neither_the_facade_nor_another_adapter_even_in_tests() {
-        let kafka = package("polymq-kafka", &[("polymq", true), ("polymq-nats", false)]);
+        let kafka = package("polymq-kafka", &[(FACADE, InTests), ("polymq-nats", Optionally)]);
         assert_eq!(
             violations(&[kafka]),
-            [forbidden("polymq-kafka", "polymq"), forbidden("polymq-kafka", "polymq-nats"),]
+            [forbidden("polymq-kafka", FACADE), forbidden("polymq-kafka", "polymq-nats"),]
         );
     }
 
     #[test]
+    fn who_asks_the_testkit_or_the_facade_for_no_adapter_gets_none() {
+        for name in [TESTKIT, FACADE] {
+            let eager = package(name, &[("polymq-rabbitmq", Always)]);
+            assert_eq!(violations(&[eager]), [forbidden(name, "polymq-rabbitmq")]);
+        }
+    }
+
+    #[test]
     fn the_testkit_is_for_an_adapters_tests_only() {
-        let sqs = package("polymq-sqs", &[(CORE, false), (TESTKIT, false)]);
+        let sqs = package("polymq-sqs", &[(CORE, Always), (TESTKIT, Optionally)]);
         assert_eq!(violations(&[sqs]), [forbidden("polymq-sqs", TESTKIT)]);
     }
 
     #[test]
     fn the_core_knows_nobody() {
-        let core = package(CORE, &[(TESTKIT, true)]);
+        let core = package(CORE, &[(TESTKIT, InTests)]);
         assert_eq!(violations(&[core]), [forbidden(CORE, TESTKIT)]);
     }
 
     #[test]
     fn a_new_library_needs_a_rule_but_a_tool_does_not() {
         let library = package("polymq-new", &[]);
-        let tool = Package { library: false, ..package("xtask", &[(CORE, false)]) };
+        let tool = Package { library: false, ..package("xtask", &[(CORE, Always)]) };
         assert_eq!(
             violations(&[library, tool]),
             [Violation::NoRule { package: "polymq-new".to_owned() }]

@@ -6,7 +6,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod adapters;
+mod debian;
 mod deny;
+mod engine;
+mod images;
 mod msrv;
 mod process;
 mod test;

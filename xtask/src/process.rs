@@ -1,7 +1,8 @@
 //! Running other programs: each is printed before it starts, and its failure names it.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,24 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     }
 }
 
+/// What the program prints, without the space around it; fails unless it succeeds.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("`{line}` could not be started"))?;
+    succeeded(&line, output.status)?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A new file for what a program prints.
+pub(crate) fn log(folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(format!("{name}.log"));
+    File::create(&path).with_context(|| path.display().to_string())
+}
+
 /// Whether the program can be started and says that it is well.
 pub(crate) fn works(command: &mut Command) -> bool {
     command
@@ -70,6 +89,12 @@ pub(crate) fn cache() -> Result<PathBuf> {
 }
 
 fn announce(command: &Command) -> String {
+    let line = line(command);
+    eprintln!("$ {line}");
+    line
+}
+
+fn line(command: &Command) -> String {
     let mut line = PathBuf::from(command.get_program())
         .file_name()
         .unwrap_or(command.get_program())
@@ -79,7 +104,6 @@ fn announce(command: &Command) -> String {
         line.push(' ');
         line.push_str(&argument.to_string_lossy());
     }
-    eprintln!("$ {line}");
     line
 }
 

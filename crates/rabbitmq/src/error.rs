@@ -47,8 +47,20 @@ pub(crate) fn connecting(error: &lapin::Error) -> Error {
             }
             _ => return native(error).with_operation("connect"),
         },
-        Native::IOError(io) => Error::new(ErrorKind::Disconnected, format!("the broker cannot be reached: {io}"))
-            .with_help("start the broker, or correct host and port of the URL"),
+        Native::IOError(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            Error::new(ErrorKind::Disconnected, format!("no TLS connection: {io}"))
+                .retryable(false)
+                .with_help("name who signed the broker's certificate (`ca_file`), and our own where the broker wants one (`cert_file`, `key_file`), in [broker.rabbitmq]; `amqp://` is for a port without TLS")
+        }
+        Native::IOError(io) => {
+            Error::new(ErrorKind::Disconnected, format!("the broker cannot be reached: {io}"))
+                .with_help("start the broker, or correct host and port of the URL")
+        }
+        Native::ParsingError(_) => {
+            Error::new(ErrorKind::Disconnected, "what answers does not speak AMQP 0-9-1")
+                .retryable(false)
+                .with_help("correct the port of the URL; `amqps://` is for a port with TLS")
+        }
         _ => return native(error).with_operation("connect"),
     };
     translated.with_operation("connect").with_source(error.clone())

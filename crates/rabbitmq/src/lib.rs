@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod browse;
 mod config;
 mod convert;
 mod error;
@@ -16,3 +18,5 @@ mod link;
 mod publish;
 mod steps;
 mod target;
+mod topology;
+#[cfg(test)] mod live;

@@ -14,13 +14,16 @@ use polymq_core::broker::{Event, EventSender};
 use polymq_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error;
 use crate::target::Target;
 
 /// The longest that one attempt to connect may take, handshake included.
 const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// How often a connection is looked at that says nothing.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How a link stands.
 #[derive(Debug, Clone)]
@@ -171,7 +174,8 @@ pub(crate) async fn session(
     }
 }
 
-fn backoff() -> impl Iterator<Item = Duration> {
+/// The waits between attempts.
+pub(crate) fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
@@ -230,7 +234,9 @@ impl Supervisor {
     async fn watch_over(&mut self, session: &Session) -> Error {
         let mut events = std::pin::pin!(session.connection.events_listener());
         while session.is_up() {
-            match events.next().await {
+            // Looks again now and then: an error may be told before the connection shows it.
+            let Ok(event) = timeout(GLANCE, events.next()).await else { continue };
+            match event {
                 Some(lapin::Event::ConnectionBlocked(reason)) => {
                     self.events.send(Event::Blocked { reason });
                     self.state.send_modify(|_| {});
@@ -239,7 +245,10 @@ impl Supervisor {
                     self.events.send(Event::Unblocked);
                     self.state.send_modify(|_| {});
                 }
-                Some(lapin::Event::Error(error)) => return error::native(&error),
+                // An error of a channel comes here too, and leaves the connection up.
+                Some(lapin::Event::Error(error)) if !session.is_up() => {
+                    return error::native(&error);
+                }
                 Some(_) => {}
                 None => break,
             }

@@ -56,23 +56,30 @@ pub enum StartPosition {
     Position(Position),
 }
 
-/// How much a source holds. Approximate where the broker only approximates (SQS).
+/// How much a source holds, as far as the broker tells. Approximate where it only approximates (SQS).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Depth {
     /// Ready to be handed out: on a log, the lag.
     pub ready: u64,
-    /// Handed out and not yet settled.
-    pub in_flight: u64,
-    /// Waiting for their time.
-    pub delayed: u64,
+    /// Handed out and not yet settled. `None`: the broker doesn't tell.
+    pub in_flight: Option<u64>,
+    /// Waiting for their time. `None`: the broker doesn't tell; RabbitMQ's groups share their delay
+    /// queues.
+    pub delayed: Option<u64>,
 }
 
 impl Depth {
-    /// Everything together.
+    /// Only what is ready.
+    #[must_use]
+    pub fn ready(ready: u64) -> Self {
+        Self { ready, ..Self::default() }
+    }
+
+    /// Everything that the broker tells of, together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.ready + self.in_flight + self.delayed
+        self.ready + self.in_flight.unwrap_or_default() + self.delayed.unwrap_or_default()
     }
 }
 

@@ -63,7 +63,7 @@ impl Admin for MemoryBroker {
                 (due, waiting - due)
             }
         };
-        Ok(Depth { ready, in_flight, delayed })
+        Ok(Depth { ready, in_flight: Some(in_flight), delayed: Some(delayed) })
     }
 
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>> {

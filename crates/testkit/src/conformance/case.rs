@@ -14,8 +14,32 @@ pub enum Need {
     Has(Capability),
     /// Deliveries have leases, which are to be renewed.
     Lease,
+    /// Little else goes on: the case measures time. It runs beside others of its sort only.
+    Quiet,
     /// The fixture can take its broker down. The case runs alone.
     Restart,
+}
+
+/// How many cases run beside one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Many,
+    Few,
+    Nobody,
+}
+
+impl Company {
+    /// In the order in which they run: who comes last can do no harm to the others.
+    pub(super) const ALL: [Self; 3] = [Self::Many, Self::Few, Self::Nobody];
+
+    /// How many cases run at once.
+    pub(super) const fn size(self) -> usize {
+        match self {
+            Self::Many => 8,
+            Self::Few => 4,
+            Self::Nobody => 1,
+        }
+    }
 }
 
 pub(super) type Body = for<'a> fn(&'a dyn Fixture) -> BoxFuture<'a, anyhow::Result<Tally>>;
@@ -52,9 +76,15 @@ macro_rules! case {
 pub(super) use case;
 
 impl Case {
-    /// Whether the case has the broker to itself.
-    pub(super) fn exclusive(&self) -> bool {
-        self.needs.contains(&Need::Restart)
+    /// With how many others the case shares the broker.
+    pub(super) fn company(&self) -> Company {
+        if self.needs.contains(&Need::Restart) {
+            Company::Nobody
+        } else if self.needs.contains(&Need::Quiet) {
+            Company::Few
+        } else {
+            Company::Many
+        }
     }
 
     /// A channel of the shape that the case uses, to ask for capabilities.
@@ -75,7 +105,7 @@ impl Case {
         broker: &dyn Broker,
         lifecycle: &Lifecycle,
     ) -> Result<Option<String>> {
-        if let (true, Lifecycle::None(reason)) = (self.exclusive(), lifecycle) {
+        if let (true, Lifecycle::None(reason)) = (self.needs.contains(&Need::Restart), lifecycle) {
             return Ok(Some(reason.clone()));
         }
         let capabilities = broker.capabilities(&self.shape()?);
@@ -87,7 +117,7 @@ impl Case {
             Need::Lease if capabilities.limits.lease.is_none() => {
                 Some("no lease: nothing is to be renewed".to_owned())
             }
-            Need::Lease | Need::Restart => None,
+            Need::Lease | Need::Quiet | Need::Restart => None,
         }))
     }
 }

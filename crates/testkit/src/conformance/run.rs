@@ -7,6 +7,7 @@ use polymq_core::broker::Topology;
 use polymq_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout};
 
+use super::case::Company;
 use super::kit::soon;
 use super::namespaces::Namespaces;
 use super::report::{CaseReport, Report, Verdict};
@@ -14,8 +15,6 @@ use super::{Case, all};
 use crate::Fixture;
 use crate::ledger::Tally;
 
-/// How many cases run at once.
-const CONCURRENCY: usize = 8;
 /// How long one case may take.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -26,21 +25,18 @@ pub async fn run(fixture: &dyn Fixture) -> Report {
     let start = Instant::now();
     let cases: Vec<&'static Case> = all().collect();
     let applies = guarded(applies(fixture, &cases)).await;
-    let numbered = cases.into_iter().enumerate().map(|(number, case)| {
-        let applies = applies.as_ref().map(|reasons| reasons[number].clone());
-        (number, case, applies.map_err(Clone::clone))
-    });
-    let (alone, together): (Vec<_>, Vec<_>) = numbered.partition(|(_, case, _)| case.exclusive());
-    let mut cases: Vec<(usize, CaseReport)> = stream::iter(together)
-        .map(|(n, case, applies)| async move { (n, execute(fixture, case, applies).await) })
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await;
-    for (number, case, applies) in alone {
-        cases.push((number, execute(fixture, case, applies).await));
+    let mut reports = Vec::new();
+    for company in Company::ALL {
+        let numbered = cases.iter().enumerate().filter(|(_, case)| case.company() == company);
+        let running = stream::iter(numbered).map(|(number, case)| {
+            let applies = applies.as_ref().map(|reasons| reasons[number].clone());
+            let applies = applies.map_err(Clone::clone);
+            async move { (number, execute(fixture, case, applies).await) }
+        });
+        reports.extend(running.buffer_unordered(company.size()).collect::<Vec<_>>().await);
     }
-    cases.sort_by_key(|(number, _)| *number);
-    let cases = cases.into_iter().map(|(_, report)| report).collect();
+    reports.sort_by_key(|(number, _)| *number);
+    let cases = reports.into_iter().map(|(_, report)| report).collect();
     Report { fixture: fixture.name(), cases, elapsed: start.elapsed() }
 }
 

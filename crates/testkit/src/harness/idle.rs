@@ -55,10 +55,16 @@ impl Busy {
         for source in sources {
             match broker.admin().depth(&source).await {
                 Ok(depth) if depth.total() == 0 => {}
-                Ok(depth) => self.sources.push(format!(
-                    "{source}: {} ready, {} in flight, {} delayed",
-                    depth.ready, depth.in_flight, depth.delayed
-                )),
+                Ok(depth) => {
+                    let told =
+                        |figure: Option<u64>| figure.map_or("?".to_owned(), |n| n.to_string());
+                    self.sources.push(format!(
+                        "{source}: {} ready, {} in flight, {} delayed",
+                        depth.ready,
+                        told(depth.in_flight),
+                        told(depth.delayed)
+                    ));
+                }
                 Err(error) => self.sources.push(format!("{source}: {error}")),
             }
         }

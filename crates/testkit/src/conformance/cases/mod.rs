@@ -64,4 +64,29 @@ mod tests {
             assert!(case.guarantee.ends_with('.'), "{}", case.name);
         }
     }
+
+    /// The model is the test suite that Watermill's adapters pass: its tests are our floor.
+    #[test]
+    fn every_test_of_watermill_has_its_case() {
+        let floor = [
+            ("TestPublishSubscribe", "publish-subscribe"),
+            ("TestConcurrentSubscribe", "concurrent-subscribe"),
+            ("TestConcurrentSubscribeMultipleTopics", "many-channels"),
+            ("TestResendOnError", "resend-on-error"),
+            ("TestNoAck", "one-at-a-time"),
+            ("TestContinueAfterSubscribeClose", "continue-after-close"),
+            ("TestConcurrentClose", "concurrent-close"),
+            ("TestContinueAfterErrors", "continue-after-errors"),
+            ("TestPublishSubscribeInOrder", "in-order"),
+            ("TestPublisherClose", "publisher-close"),
+            ("TestTopic", "channel-isolation"),
+            ("TestMessageCtx", "context-end"),
+            ("TestNewSubscriberReceivesOldMessages", "late-subscriber"),
+            ("TestReconnect", "reconnect"),
+            ("TestConsumerGroups", "consumer-groups"),
+        ];
+        for (theirs, ours) in floor {
+            assert!(super::all().any(|case| case.name == ours), "{theirs}: no case `{ours}`");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     case!(
         "retry-delay",
         retry_delay,
-        [DELAYED],
+        [DELAYED, Need::Quiet],
         "A delayed retry is never early, and late by at most 10 % or the broker's slack."
     ),
     case!(

@@ -22,13 +22,13 @@ pub(super) const CASES: &[Case] = &[
     case!(
         "scheduled-queue",
         scheduled_queue,
-        [DELAYED],
+        [DELAYED, Need::Quiet],
         "A message with a delivery time on a queue is handled then: never early, at attempt 1."
     ),
     case!(
         "scheduled-topic",
         scheduled_topic,
-        [DELAYED, Need::Has(Capability::Topic)],
+        [DELAYED, Need::Has(Capability::Topic), Need::Quiet],
         "A message with a delivery time on a topic is handled then: never early, at attempt 1."
     ),
     case!(

@@ -21,4 +21,4 @@ pub use outage::Outages;
 pub use place::{NAMESPACE, Place, start, try_start};
 pub use process::{Ended, Process, built};
 pub use proxy::Proxy;
-pub use wait::{eventually, within};
+pub use wait::{eventually, until_handled, within};

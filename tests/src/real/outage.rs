@@ -54,4 +54,13 @@ impl Outages {
     pub async fn restart(&self) {
         self.server().restart().await.unwrap_or_else(|e| panic!("{e:?}"));
     }
+
+    /// Runs the broker's own command line, in its container.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) {
+        let output = self.container().run(&[&["rabbitmqctl"], arguments].concat()).await;
+        output.unwrap_or_else(|e| panic!("rabbitmqctl {arguments:?}: {e:?}"));
+    }
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::LazyLock;
 
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::within;
 
@@ -66,6 +66,15 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
+    }
+
+    /// What it prints from now on.
+    ///
+    /// # Panics
+    /// When it was taken before.
+    #[must_use]
+    pub fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap_or_else(|| panic!("{}'s output was taken", self.name))
     }
 
     /// SIGKILL: returns when it is dead.

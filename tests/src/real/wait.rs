@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use polymq_core::Running;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Far above what anything here takes on a busy machine with two cores.
@@ -22,6 +23,19 @@ pub async fn eventually<T, S: Debug>(what: &str, mut look: impl AsyncFnMut() -> 
         }
         sleep(POLL).await;
     }
+}
+
+/// Waits until a consumer of this process has handled this many messages.
+///
+/// # Panics
+/// When it doesn't within a minute.
+pub async fn until_handled(running: &Running, consumer: &str, count: u64) {
+    let what = format!("{consumer} handles {count} messages");
+    eventually(&what, async || {
+        let tally = running.state(consumer).unwrap_or_else(|e| panic!("{e}")).tally;
+        if tally.handled >= count { Ok(()) } else { Err(tally) }
+    })
+    .await;
 }
 
 /// What a future comes to.

@@ -48,7 +48,9 @@ fn tarball(suite: &str) -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", suite]).arg(&root);
-    process::run_within(debootstrap.stdout(process::log(&folder, suite)?), DEBOOTSTRAP)?;
+    debootstrap.stdout(process::log(&folder, suite)?);
+    process::run_within(&mut debootstrap, DEBOOTSTRAP)
+        .with_context(|| format!("see {}/{suite}.log", folder.display()))?;
     let mut tar = Command::new("tar");
     tar.args(["--use-compress-program", "gzip -1", "--create", "--file"]);
     process::run(tar.arg(&partial).arg("--directory").arg(&root).arg("."))?;

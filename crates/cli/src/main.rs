@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod envelope;
 mod exit;
+mod explain;
 mod load;
 mod log;
 mod output;
@@ -43,6 +44,7 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Sub(args) => subscribe::run(cli, args).await,
         Command::Check(args) => check::run(cli, args).await,
         Command::Topology(args) => topology::run(cli, &args.action).await,
-        _ => Ok(Exit::Done),
+        Command::Explain(args) => explain::run(cli, args).await,
+        Command::Capabilities => explain::capabilities(),
     }
 }

@@ -10,7 +10,7 @@
 //!   [`memory`] is the reference.
 //! - **A store** for deduplication implements [`dedup::DedupStore`].
 //! - **An operator** finds metrics, spans and trace context in [`observe`], and the broker's operator
-//!   side in [`broker::Admin`].
+//!   side in [`broker::Admin`]; how a channel lands on its broker, in [`explain`].
 //!
 //! Dependencies point down: the traits know nothing of the pipeline, adapters know nothing of retries.
 //!
@@ -58,6 +58,7 @@ mod clock;
 pub mod config;
 pub mod dedup;
 mod error;
+pub mod explain;
 mod guard;
 pub mod memory;
 pub mod model;

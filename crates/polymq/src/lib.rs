@@ -42,7 +42,10 @@ pub mod prelude {
 /// An [`App`] with every adapter that the cargo features compile in.
 #[must_use]
 pub fn app() -> App {
-    App::new()
+    let app = App::new();
+    #[cfg(feature = "rabbitmq")]
+    let app = app.adapter(polymq_rabbitmq::adapter());
+    app
 }
 
 /// Runs a service from one configuration file until SIGTERM or Ctrl-C, then drains and prints the

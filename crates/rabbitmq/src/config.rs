@@ -71,6 +71,11 @@ impl BrokerTable {
         if problems.is_empty() { Ok(table) } else { Err(problems) }
     }
 
+    /// The largest payload.
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        usize::try_from(self.max_message_bytes.0).unwrap_or(usize::MAX)
+    }
+
     /// The heartbeat in seconds, as the protocol has it.
     pub(crate) fn heartbeat_seconds(&self) -> u16 {
         u16::try_from(self.heartbeat.0.as_secs()).unwrap_or(u16::MAX)

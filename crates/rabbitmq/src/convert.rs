@@ -19,8 +19,8 @@ mod tests;
 mod value;
 mod write;
 
-pub(crate) use read::{Received, read};
-pub(crate) use write::{check, header_frame, write};
+pub(crate) use read::read;
+pub(crate) use write::{check, write};
 
 /// The longest short string: property values and header names.
 const SHORT: usize = 255;

@@ -2,8 +2,8 @@
 
 use lapin::ErrorKind as Native;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use polymq_core::broker::Destination;
-use polymq_core::{Error, ErrorKind};
+use polymq_core::broker::{Capability, Destination};
+use polymq_core::{ChannelName, Error, ErrorKind, GroupName};
 
 /// Translates what lapin says.
 pub(crate) fn native(error: &lapin::Error) -> Error {
@@ -159,6 +159,16 @@ pub(crate) fn no_destination(destination: &Destination) -> Error {
         .with_help("declare the channel in the configuration")
 }
 
+/// The configuration has no such group.
+pub(crate) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("this configuration knows no group `{group}` on channel `{channel}`"),
+    )
+    .with_channel(channel)
+    .with_help("declare channel and consumer in the configuration")
+}
+
 /// The broker returned a message that no queue took.
 pub(crate) fn unroutable(destination: &Destination) -> Error {
     Error::new(
@@ -197,4 +207,18 @@ pub(crate) fn late(what: &'static str) -> Error {
 
 pub(crate) fn closed(what: &'static str) -> Error {
     Error::new(ErrorKind::Closed, format!("the {what} was closed"))
+}
+
+/// A token that stands for nothing any more.
+pub(crate) fn stale() -> Error {
+    Error::new(
+        ErrorKind::StaleToken,
+        "the delivery is no longer this consumer's: it was settled before, or its AMQP channel has ended",
+    )
+    .with_operation("settle")
+    .with_help("nothing is lost: what was not acked is handed out again; if slow handlers lead here, raise `max_lease`, or `consumer_timeout` of the broker")
+}
+
+pub(crate) fn unsupported(capability: Capability) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("RabbitMQ has no {capability:?}"))
 }

@@ -23,7 +23,7 @@
 use std::collections::HashMap;
 
 use lapin::types::ShortString;
-use polymq_core::broker::{ChannelKind, ChannelRole, ChannelSpec, Topology};
+use polymq_core::broker::{ChannelKind, ChannelSpec, Topology};
 use polymq_core::{ChannelName, Error, ErrorKind, GroupName, Namespace, Result};
 
 use crate::config::ChannelTable;
@@ -39,7 +39,6 @@ pub(crate) struct Layout {
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelLayout {
     pub(crate) kind: ChannelKind,
-    pub(crate) role: ChannelRole,
     /// Where to publish.
     pub(crate) exchange: ShortString,
     /// The exchange is somebody else's: not created, not changed, and without our alternate.
@@ -177,7 +176,6 @@ impl ChannelLayout {
         let exchange_is_bound = table.exchange.is_some();
         Ok(Self {
             kind: spec.kind,
-            role: spec.role,
             exchange: table
                 .exchange
                 .map_or_else(|| format!("{namespace}.{}", spec.name).into(), Into::into),

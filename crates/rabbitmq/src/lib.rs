@@ -9,14 +9,22 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod broker;
 mod browse;
+mod capabilities;
 mod config;
+mod consume;
 mod convert;
+mod dial;
 mod error;
+mod facts;
 mod layout;
 mod link;
 mod publish;
+mod settle;
 mod steps;
 mod target;
 mod topology;
-#[cfg(test)] mod live;
+mod version;
+
+pub use broker::{RabbitmqAdapter, adapter};

@@ -124,11 +124,6 @@ impl Link {
         session(&mut self.watch(), deadline).await
     }
 
-    /// Whether there is a connection now.
-    pub(crate) fn is_up(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Up(session) if session.is_up())
-    }
-
     /// Ends the connection in an orderly way, by `deadline`.
     pub(crate) async fn close(&self, deadline: Instant) {
         let session = match &*self.state.borrow() {

@@ -1,8 +1,8 @@
 //! Where a connection goes, and how it says who it is.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::auth::AuthProvider;
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
@@ -13,7 +13,9 @@ use polymq_core::{Error, ErrorKind, Result};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Auth, BrokerTable};
+use crate::dial::dial;
 use crate::error;
+use crate::version::Version;
 
 /// The hosts of one cluster, with what it takes to get in. Nothing of it is shown: URLs hold passwords.
 pub(crate) struct Target {
@@ -24,6 +26,7 @@ pub(crate) struct Target {
     table: BrokerTable,
     /// Which URL comes next: each attempt tries another host.
     next: AtomicUsize,
+    version: Mutex<Option<Version>>,
 }
 
 impl std::fmt::Debug for Target {
@@ -48,6 +51,7 @@ impl Target {
             credentials: Arc::clone(&request.credentials),
             table,
             next: AtomicUsize::new(0),
+            version: Mutex::default(),
         };
         if target.urls.is_empty() {
             return Err(error::bad_url("there is no URL"));
@@ -64,6 +68,12 @@ impl Target {
     /// The adapter's own table.
     pub(crate) fn table(&self) -> &BrokerTable {
         &self.table
+    }
+
+    /// What the broker said that it is, at the latest connection.
+    pub(crate) fn version(&self) -> Version {
+        let heard = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        heard.unwrap_or_else(|| Version::new("RabbitMQ", "of an unknown version"))
     }
 
     /// `host:port` of every URL, and the virtual host of the first: without credentials.
@@ -108,10 +118,11 @@ impl Target {
         if self.table.auth == Auth::External {
             properties = properties.with_auth_provider(External);
         }
-        let runtime = lapin::runtime::default_runtime().map_err(|e| error::connecting(&e))?;
-        Connection::connect_uri_with_config(self.uri()?, properties, self.tls()?, runtime)
+        let (connection, version) = dial(self.uri()?, properties, self.tls()?)
             .await
-            .map_err(|e| error::connecting(&e).with_context("address", self.address()))
+            .map_err(|e| error::connecting(&e).with_context("address", self.address()))?;
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        Ok(connection)
     }
 }
 

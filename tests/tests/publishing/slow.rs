@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polymq_core::broker::{
-    Adapter, Admin, Broker, BrokerInfo, Capabilities, ChannelSpec, Connect, Consumer, Events,
-    Outcome, Send, Subscription,
+    Adapter, Admin, Broker, BrokerInfo, Capabilities, ChannelFacts, ChannelSpec, Connect, Consumer,
+    Events, Outcome, Send, Subscription, Topology,
 };
 use polymq_core::config::Settings;
 use polymq_core::{Error, Message, Result, Running};
@@ -35,6 +35,20 @@ impl Adapter for Slow<dyn Adapter> {
 
     fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>> {
         self.0.check_channel(settings)
+    }
+
+    fn versions(&self) -> &'static [&'static str] {
+        self.0.versions()
+    }
+
+    fn describe(
+        &self,
+        version: &str,
+        settings: &Settings,
+        topology: &Topology,
+        channel: &ChannelSpec,
+    ) -> Result<ChannelFacts> {
+        self.0.describe(version, settings, topology, channel)
     }
 
     async fn connect(&self, request: Connect) -> Result<Arc<dyn Broker>> {

@@ -67,6 +67,9 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Erro
     parsed.transpose().map_err(D::Error::custom)
 }
 
+/// Sets a field of a message.
+type Set = fn(Message, String) -> Message;
+
 /// The message that a line of `pub`'s input means.
 ///
 /// # Errors
@@ -86,7 +89,7 @@ pub(crate) fn parse(line: &[u8], now: Timestamp) -> Result<Message, String> {
     if let Some(key) = line.key {
         message = message.with_key(bytes("key", key)?);
     }
-    let texts: [(Option<String>, fn(Message, String) -> Message); 7] = [
+    let texts: [(Option<String>, Set); 7] = [
         (line.id, Message::with_id),
         (line.message_type, Message::with_type),
         (line.subject, Message::with_subject),

@@ -10,7 +10,7 @@ const PAYLOAD: usize = 80;
 
 /// The header over the rows of [`record`].
 pub(super) fn header() -> String {
-    row(["time", "id", "type", "key", "try"].map(String::from), "payload".to_owned())
+    row(&["time", "id", "type", "key", "try"].map(String::from), "payload")
 }
 
 /// A delivery as a row for people.
@@ -31,16 +31,16 @@ pub(super) fn record<S>(context: &Context<S>) -> String {
             Err(_) => bytes_text(head).into_owned(),
         }
     });
-    row(cells, payload.unwrap_or_else(|| "(tombstone)".to_owned()))
+    row(&cells, payload.as_deref().unwrap_or("(tombstone)"))
 }
 
-fn row(cells: [String; 5], payload: String) -> String {
+fn row(cells: &[String; 5], payload: &str) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(WIDTHS) {
         let cell = cut(&printable(cell), width);
         line.push_str(&format!("{cell:<width$}  "));
     }
-    line.push_str(&cut(&printable(&payload), PAYLOAD));
+    line.push_str(&cut(&printable(payload), PAYLOAD));
     line
 }
 
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(cut("abcd", 4), "abcd");
         assert_eq!(cut("abcde", 4), "abc…");
         let cells = ["t", "id", "\u{1b}[2J", "k", "1"].map(String::from);
-        let line = row(cells, "x".repeat(100));
+        let line = row(&cells, &"x".repeat(100));
         assert!(line.contains(r"\u{1b}[2J") && line.ends_with("x…"), "{line}");
     }
 }

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Running;
-use super::connection::{Connection, connect};
 use super::signal::stop_requested;
 use super::start::start;
 use crate::broker::Adapter;
 use crate::clock::{Clock, system_clock};
-use crate::config::{Config, ConfigBuilder, ConfigErrors};
+use crate::config::{Config, ConfigBuilder};
 use crate::dedup::DedupStore;
 use crate::service::{Binding, Hooks, Service};
 use crate::{Error, ErrorKind, Result};
@@ -123,14 +122,6 @@ impl App {
         self.layers(path).build()
     }
 
-    /// [`load`](App::load), with the problems as data.
-    ///
-    /// # Errors
-    /// Every problem, in the order in which a reader meets them.
-    pub fn check(&self, path: impl AsRef<Path>) -> Result<Config, ConfigErrors> {
-        self.layers(path).check()
-    }
-
     /// The layers that [`load`](App::load) reads, to set keys over them.
     ///
     /// ```
@@ -143,16 +134,6 @@ impl App {
     /// ```
     pub fn layers(&self, path: impl AsRef<Path>) -> ConfigBuilder {
         Config::builder().file(path).env().adapters(&self.adapters)
-    }
-
-    /// Connects to one broker of the configuration and does nothing there: nothing is checked,
-    /// created or consumed. The caller closes it.
-    ///
-    /// # Errors
-    /// `NotFound` for a broker that the configuration doesn't have; `Config` when no adapter serves
-    /// it; the broker's own errors after `connect_timeout` at the latest.
-    pub async fn connect(&self, config: &Config, broker: &str) -> Result<Connection> {
-        connect(config, config.broker(broker)?, &self.adapters, &self.clock).await
     }
 
     /// Connects, checks, and starts every consumer that the service has handlers for.

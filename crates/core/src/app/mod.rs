@@ -4,6 +4,7 @@
 mod app;
 mod connection;
 mod handlers;
+mod inspect;
 mod report;
 mod running;
 mod signal;

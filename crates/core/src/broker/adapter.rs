@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::{Broker, Topology};
+use super::{Broker, ChannelFacts, ChannelSpec, Topology};
 use crate::clock::{Clock, system_clock};
 use crate::config::Settings;
 use crate::{Error, Result};
@@ -122,6 +122,25 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Everything that is wrong. An error made by [`Settings::parse`] knows its place in the file.
     fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>>;
+
+    /// The versions between which the facts differ, newest first: the documentation has a column for
+    /// each.
+    fn versions(&self) -> &'static [&'static str];
+
+    /// What becomes of a channel of `topology` on a broker of this version: what
+    /// [`capabilities`](Broker::capabilities) and [`plan`](super::Admin::plan) would say, as far as
+    /// it can be told without a connection. `version` is one of [`versions`](Adapter::versions), or
+    /// what a running broker calls itself; `settings` is the adapter's own `[broker.NAME]` table.
+    ///
+    /// # Errors
+    /// `Config` for tables that the adapter cannot read, or physical names that clash.
+    fn describe(
+        &self,
+        version: &str,
+        settings: &Settings,
+        topology: &Topology,
+        channel: &ChannelSpec,
+    ) -> Result<ChannelFacts>;
 
     /// Connects. Retries until the deadline while the broker is away; wrong credentials fail at
     /// once.

@@ -16,6 +16,7 @@ mod broker;
 mod capability;
 mod consumer;
 mod event;
+mod facts;
 mod send;
 mod topology;
 
@@ -25,6 +26,7 @@ pub use broker::{Broker, BrokerInfo};
 pub use capability::{Capabilities, Capability, Denial, Limits, Support};
 pub use consumer::{Consumer, ConsumerStatus, Settlement, Subscription, Token, Unit};
 pub use event::{Event, EventSender, Events};
+pub use facts::{ChannelFacts, ObjectFact};
 pub use send::{Confirmation, Destination, Outcome, Send};
 pub use topology::{
     ChannelKind, ChannelRole, ChannelSpec, DEFAULT_PARTITIONS, Difference, GroupSpec, ObjectState,

@@ -47,7 +47,6 @@ mod validate;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +70,6 @@ pub(crate) use problem::unknown;
 
 use problem::Origins;
 
-use crate::broker::Adapter;
 use crate::model::{ChannelName, ConsumerName, Namespace};
 use crate::{Error, ErrorKind, Result};
 

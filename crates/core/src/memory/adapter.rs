@@ -6,9 +6,9 @@ use secrecy::ExposeSecret;
 
 use super::broker::MemoryBroker;
 use super::config::{ChannelTable, MemoryOptions, server_name};
-use super::error;
 use super::server::{MemoryServer, lock};
-use crate::broker::{Adapter, Broker, Connect};
+use super::{error, facts};
+use crate::broker::{Adapter, Broker, ChannelFacts, ChannelSpec, Connect, Topology};
 use crate::config::Settings;
 use crate::{Error, Result};
 
@@ -80,6 +80,21 @@ impl Adapter for MemoryAdapter {
 
     fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>> {
         settings.parse::<ChannelTable>().map(drop)
+    }
+
+    fn versions(&self) -> &'static [&'static str] {
+        &[""]
+    }
+
+    fn describe(
+        &self,
+        _version: &str,
+        settings: &Settings,
+        topology: &Topology,
+        channel: &ChannelSpec,
+    ) -> Result<ChannelFacts> {
+        let options = options(settings).map_err(first)?;
+        Ok(facts::describe(&options, &topology.namespace, channel))
     }
 
     async fn connect(&self, request: Connect) -> Result<Arc<dyn Broker>> {

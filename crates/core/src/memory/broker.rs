@@ -6,12 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::consume::MemoryConsumer;
-use super::error;
 use super::server::MemoryServer;
+use super::{error, facts};
 use crate::Result;
 use crate::broker::{
-    Admin, Broker, BrokerInfo, Capabilities, Capability, ChannelSpec, Connect, Consumer,
-    EventSender, Events, Limits, Outcome, Send, Subscription,
+    Admin, Broker, BrokerInfo, Capabilities, ChannelSpec, Connect, Consumer, EventSender, Events,
+    Outcome, Send, Subscription,
 };
 use crate::model::Message;
 
@@ -26,16 +26,16 @@ impl MemoryBroker {
         let info = BrokerInfo {
             name: request.name,
             system: "memory",
-            product: concat!("polymq memory ", env!("CARGO_PKG_VERSION")).to_owned(),
+            product: facts::PRODUCT.to_owned(),
             address: format!("memory://{address}"),
-            durability: "in the memory of this process: survives consumers and connections, not the process",
+            durability: facts::DURABILITY,
         };
         let connection = Connection {
             space: server.space(&request.topology.namespace),
             topology: request.topology,
             clock: request.clock,
             info,
-            capabilities: capabilities(&server),
+            capabilities: facts::capabilities(server.options()),
             epoch: server.next_connection(),
             closed: CancellationToken::new(),
             events: EventSender::default(),
@@ -43,35 +43,6 @@ impl MemoryBroker {
         };
         Self { connection: Arc::new(connection) }
     }
-}
-
-/// What the server can do for any channel.
-fn capabilities(server: &MemoryServer) -> Capabilities {
-    let options = server.options();
-    let all = Capabilities::of(Capability::ALL.iter().copied())
-        .without(
-            Capability::Priority,
-            "the memory broker hands out in order of arrival",
-            "use a channel per priority",
-        )
-        .without(
-            Capability::Replicas,
-            "the memory broker lives in one process",
-            "remove `replicas`, or use a broker with several nodes",
-        )
-        .with_limits(Limits {
-            max_message_bytes: options.max_message_bytes,
-            max_delay: options.max_delay,
-            lease: Some(options.lease),
-            ..Limits::default()
-        });
-    options.lacks.iter().fold(all, |rest, lacking| {
-        rest.without(
-            *lacking,
-            format!("this memory broker was told to lack `{lacking}`"),
-            format!("remove `{lacking}` from `lacks` in [broker.memory], or the need for it"),
-        )
-    })
 }
 
 #[async_trait]

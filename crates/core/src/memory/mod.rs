@@ -38,6 +38,7 @@ mod connection;
 mod consume;
 mod discard;
 mod error;
+mod facts;
 mod group;
 mod hand_back;
 mod history;

@@ -7,6 +7,7 @@ use crate::broker::{
     Capability, ChannelKind, ChannelRole, ChannelSpec, Difference, GroupSpec, ObjectState, Plan,
     PlannedObject, StartPosition,
 };
+use crate::model::Namespace;
 use crate::{Error, ErrorKind, Result};
 
 /// What `apply` creates for a planned object.
@@ -77,34 +78,43 @@ impl Connection {
     fn objects(&self) -> impl Iterator<Item = (Wanted<'_>, PlannedObject)> {
         self.topology.channels.iter().flat_map(|spec| {
             let found = self.space.channel(&spec.name);
-            let name = format!("{}.{}", self.topology.namespace, spec.name);
-            let object = |kind, name: String, state| PlannedObject {
-                channel: Some(spec.name.clone()),
-                kind,
-                name,
-                state,
-            };
-            let mut objects = vec![(
-                Wanted::Channel(spec),
-                object(channel_kind(spec), name.clone(), channel_state(spec, found.as_deref())),
-            )];
-            for group in &spec.groups {
-                let known = |c: &Arc<Channel>| lock(&c.state).group(&group.name).is_some();
-                let state = || match found.as_ref().is_some_and(known) {
-                    true => ObjectState::Present,
-                    false => ObjectState::Missing,
+            names(&self.topology.namespace, spec).map(move |named| {
+                let (wanted, state) = match named.group {
+                    None => (Wanted::Channel(spec), channel_state(spec, found.as_deref())),
+                    Some(group) => {
+                        (Wanted::Group(spec, group), group_state(group, found.as_deref()))
+                    }
                 };
-                let path = format!("{name}.{}", group.name);
-                if spec.kind == ChannelKind::Topic {
-                    let planned = object("group", path.clone(), state());
-                    objects.push((Wanted::Group(spec, group), planned));
-                }
-                let inbox = object("retry inbox", format!("{path}.retry"), state());
-                objects.push((Wanted::Group(spec, group), inbox));
-            }
-            objects
+                let channel = Some(spec.name.clone());
+                (wanted, PlannedObject { channel, kind: named.kind, name: named.name, state })
+            })
         })
     }
+}
+
+/// An object of a channel, or of one of its groups.
+pub(super) struct Named<'a> {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) group: Option<&'a GroupSpec>,
+}
+
+/// The objects that stand for a channel, in the order of creation.
+pub(super) fn names<'a>(
+    namespace: &Namespace,
+    spec: &'a ChannelSpec,
+) -> impl Iterator<Item = Named<'a>> + use<'a> {
+    let channel = format!("{namespace}.{}", spec.name);
+    let mut names = vec![Named { kind: channel_kind(spec), name: channel.clone(), group: None }];
+    for group in &spec.groups {
+        let name = format!("{channel}.{}", group.name);
+        let inbox = format!("{name}.retry");
+        if spec.kind == ChannelKind::Topic {
+            names.push(Named { kind: "group", name, group: Some(group) });
+        }
+        names.push(Named { kind: "retry inbox", name: inbox, group: Some(group) });
+    }
+    names.into_iter()
 }
 
 fn channel_kind(spec: &ChannelSpec) -> &'static str {
@@ -112,6 +122,13 @@ fn channel_kind(spec: &ChannelSpec) -> &'static str {
         (ChannelRole::DeadLetter, _) => "dead-letter channel",
         (ChannelRole::Application, ChannelKind::Queue) => "queue",
         (ChannelRole::Application, ChannelKind::Topic) => "topic",
+    }
+}
+
+fn group_state(group: &GroupSpec, found: Option<&Channel>) -> ObjectState {
+    match found.is_some_and(|channel| lock(&channel.state).group(&group.name).is_some()) {
+        true => ObjectState::Present,
+        false => ObjectState::Missing,
     }
 }
 

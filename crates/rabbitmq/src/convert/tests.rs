@@ -2,6 +2,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use polymq_core::{ErrorKind, Message, Timestamp};
 
+use super::write::header_frame;
 use super::*;
 
 fn there_and_back(message: &Message) -> Message {

@@ -129,7 +129,7 @@ fn too_long(field: &str, length: usize) -> Error {
 }
 
 /// The bytes of the frame that carries properties and headers, or slightly more.
-pub(crate) fn header_frame(message: &Message) -> usize {
+pub(super) fn header_frame(message: &Message) -> usize {
     let entry = |name: usize, value: usize| 1 + name + 5 + value;
     let text = |text: Option<&str>| text.map_or(0, |text| text.len() + 1);
     let headers: usize = message.headers().iter().map(|(n, v)| entry(n.len(), v.len())).sum();

@@ -11,7 +11,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, PublisherConfirm};
-use polymq_core::broker::Outcome;
 use polymq_core::{Error, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;

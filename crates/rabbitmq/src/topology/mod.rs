@@ -17,6 +17,6 @@ mod pool;
 
 pub(crate) use apply::apply;
 pub(crate) use arguments::CONSUMER_TIMEOUT;
-pub(crate) use objects::{longest_wait, stages};
+pub(crate) use objects::{Object, Stage, longest_wait, stages};
 pub(crate) use plan::plan;
 pub(crate) use pool::{PATIENCE, Pool};

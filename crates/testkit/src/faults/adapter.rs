@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use polymq_core::broker::{Adapter, Broker, Connect};
+use polymq_core::broker::{Adapter, Broker, ChannelFacts, ChannelSpec, Connect, Topology};
 use polymq_core::config::Settings;
 use polymq_core::{Error, Result};
 
@@ -48,6 +48,20 @@ impl Adapter for FaultyAdapter {
 
     fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>> {
         self.inner.check_channel(settings)
+    }
+
+    fn versions(&self) -> &'static [&'static str] {
+        self.inner.versions()
+    }
+
+    fn describe(
+        &self,
+        version: &str,
+        settings: &Settings,
+        topology: &Topology,
+        channel: &ChannelSpec,
+    ) -> Result<ChannelFacts> {
+        self.inner.describe(version, settings, topology, channel)
     }
 
     async fn connect(&self, request: Connect) -> Result<Arc<dyn Broker>> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::*;
-use crate::broker::{Adapter, Broker, Connect};
+use crate::broker::{Adapter, Broker, ChannelFacts, ChannelSpec, Connect, Topology};
 use crate::{Error, ErrorKind};
 
 /// Serves `memory://` and `fake://`, and has one key: `limit`.
@@ -42,6 +42,20 @@ impl Adapter for Fake {
 
     fn check_channel(&self, settings: &Settings) -> Result<(), Vec<Error>> {
         settings.parse::<FakeSettings>().map(drop)
+    }
+
+    fn versions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn describe(
+        &self,
+        _: &str,
+        _: &Settings,
+        _: &Topology,
+        _: &ChannelSpec,
+    ) -> Result<ChannelFacts> {
+        Err(Error::new(ErrorKind::Unsupported, "a fake"))
     }
 
     async fn connect(&self, _: Connect) -> Result<Arc<dyn Broker>> {

@@ -1,8 +1,10 @@
 //! The broker is short of memory, and takes no more messages for now.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use polymq_core::broker::Event;
 use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
 use polymq_tests::bed::depth;
@@ -26,14 +28,14 @@ async fn handle(_: Message, ctx: Context<Arc<Semaphore>>) -> Result<(), HandlerE
 }
 
 async fn a_blocked_connection_is_told_and_holds_up_no_ack(series: &str) {
-    let place = Arc::new(Outages::turn(series).await);
-    // On a task of its own, so that the alarm is cleared whatever comes of it.
-    let scenario = tokio::spawn(blocked(Arc::clone(&place))).await;
+    let place = Outages::turn(series).await;
+    let scenario = AssertUnwindSafe(blocked(&place)).catch_unwind().await;
+    // Whatever came of it: others use the broker next.
     alarm(&place, false).await;
-    scenario.unwrap();
+    scenario.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-async fn blocked(place: Arc<Outages>) {
+async fn blocked(place: &Outages) {
     let gate = Arc::new(Semaphore::new(0));
     let service = Service::new(Arc::clone(&gate)).on("mailer", handle);
     let running = start(&place.config(ORDERS), service).await;
@@ -48,7 +50,7 @@ async fn blocked(place: Arc<Outages>) {
     })
     .await;
 
-    alarm(&place, true).await;
+    alarm(place, true).await;
     let impatient = publisher.clone().with_deadline(Duration::from_secs(2));
     let error = impatient.publish_message("orders", Message::new("too much")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
@@ -60,7 +62,7 @@ async fn blocked(place: Arc<Outages>) {
     gate.add_permits(IN_HAND);
     until_handled(&running, "mailer", IN_HAND as u64).await;
 
-    alarm(&place, false).await;
+    alarm(place, false).await;
     gate.add_permits(2);
     eventually("the application is told that it is over", async || match events.try_recv() {
         Some(Event::Unblocked) => Ok(()),

@@ -16,6 +16,8 @@ on_each_series!(
 /// 10,000 messages in some five seconds, so that the outage comes in their midst.
 const LOAD: Load = Load { tasks: 50, each: 200, pause: 25 };
 const PREFETCH: u64 = 256;
+/// 32 handlers of 12 ms each keep up, just: at the outage there is something in hand.
+const WORK: u64 = 12;
 
 const CONFIG: &str = r#"
 [channels.orders]
@@ -46,7 +48,7 @@ async fn survives(series: &str, outage: Outage) {
     let file = |name| place.folder().path(name);
     let (mut published, mut consumed) =
         (Reader::follow(file("published")), Reader::follow(file("consumed")));
-    let consumer = worker(&config, &file("consumed"), 1);
+    let consumer = worker(&config, &file("consumed"), WORK);
     let producer = publisher(&config, &file("published"), LOAD);
     eventually("a third is confirmed, and some are handled", async || {
         let seen = (confirmed(published.notes()), handled(consumed.notes()));

@@ -1,0 +1,63 @@
+//! The broker, and the one queue that both sides use.
+
+use lapin::options::QueuePurgeOptions;
+use lapin::{Connection, ConnectionProperties};
+use polymq_testkit::containers::{RabbitmqServer, Vhost};
+
+use crate::{MESSAGES, WINDOW};
+
+/// A place of the benchmark's own on the broker.
+pub(crate) struct Place {
+    version: String,
+    vhost: Vhost,
+}
+
+/// The messages of a round: the tasks share them evenly.
+pub(crate) const fn round() -> u64 {
+    (MESSAGES / WINDOW * WINDOW) as u64
+}
+
+pub(crate) async fn connect(url: &str) -> Connection {
+    Connection::connect(url, ConnectionProperties::default()).await.unwrap()
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let server = RabbitmqServer::shared().await.unwrap();
+        let vhost = server.vhost().await.unwrap();
+        Self { version: server.version().to_owned(), vhost }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.vhost.url()
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The exchange of the channel `orders`, and its queue.
+    pub(crate) fn orders(&self) -> &'static str {
+        "bench.orders"
+    }
+
+    pub(crate) fn config(&self) -> String {
+        format!(
+            "namespace = 'bench'\n\
+             [broker]\nurl = '{}'\n\
+             [channels.orders]\nkind = 'queue'\n\
+             [consumers.reader]\nchannel = 'orders'\nprefetch = {WINDOW}\nconcurrency = 32\n\
+             retry = {{ immediate = 0, delayed = 0 }}\n",
+            self.url()
+        )
+    }
+
+    /// Empties the queue.
+    pub(crate) async fn purge(&self) {
+        let connection = connect(self.url()).await;
+        let channel = connection.create_channel().await.unwrap();
+        let purged = channel.queue_purge(self.orders().into(), QueuePurgeOptions::default()).await;
+        assert_eq!(u64::from(purged.unwrap()), round(), "all that was confirmed is there");
+        connection.close(200, "purged".into()).await.unwrap();
+    }
+}

@@ -1,0 +1,93 @@
+//! What polymq costs on RabbitMQ, beside an expert's use of lapin, in one run on one broker.
+//!
+//! `cargo bench -p polymq-tests --bench rabbitmq [-- --write]`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark ends with a panic, and prints"
+)]
+
+mod broker;
+mod measure;
+mod ours;
+mod raw;
+mod report;
+
+use broker::Place;
+use measure::{Row, Sample};
+
+/// Messages of a round.
+const MESSAGES: usize = 30_000;
+/// Bytes of a payload.
+const BYTES: usize = 256;
+/// Tasks that publish one message each, and messages in flight or in hand.
+const WINDOW: usize = 512;
+/// Rounds that count; one more, before them, doesn't.
+const ROUNDS: usize = 7;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let place = Place::new().await;
+    let version = place.version().to_owned();
+    // The loops run on a worker: under `block_on` on the main thread the same loop costs more.
+    let rows = tokio::spawn(measure_all(place)).await.unwrap();
+    let table = report::render(&rows);
+    println!("{table}");
+    if std::env::args().any(|argument| argument == "--write") {
+        report::write(&table, &version);
+    }
+}
+
+async fn measure_all(place: Place) -> Vec<Row> {
+    // Ours makes the queue.
+    let ours = ours::Ours::connect(&place).await;
+    let raw = raw::Raw::connect(&place).await;
+    let mut rows = [
+        Row::new(
+            "publish: 512 tasks, one message each",
+            "`basic_publish` on one AMQP channel, overlapped",
+        ),
+        Row::new("publish: batches of 512", "`basic_publish` overlapped, then the confirms"),
+        Row::new("consume, prefetch 512", "`ack` with `multiple`, every 100 messages"),
+        Row::new("consume, prefetch 512", "`ack` of each message"),
+    ];
+    for round in 0..=ROUNDS {
+        let tasks = [
+            in_turn(&place, raw.publish_tasks()).await,
+            in_turn(&place, ours.publish_tasks()).await,
+        ];
+        let batches = [
+            in_turn(&place, raw.publish_batches()).await,
+            in_turn(&place, ours.publish_batches()).await,
+        ];
+        let mut consumed = [Sample::default(); 3];
+        // Rotated, so that no one always comes after the same.
+        for turn in 0..3 {
+            let which = (turn + round) % 3;
+            raw.fill().await;
+            consumed[which] = match which {
+                0 => ours.consume().await,
+                1 => raw.consume(100).await,
+                _ => raw.consume(1).await,
+            };
+        }
+        if round > 0 {
+            let [ours, multiple, each] = consumed;
+            let pairs = [tasks, batches, [multiple, ours], [each, ours]];
+            for (row, [raw, ours]) in rows.iter_mut().zip(pairs) {
+                row.push(raw, ours);
+            }
+        }
+    }
+    ours.close().await;
+    rows.into()
+}
+
+/// Publishes, and empties the queue for whoever comes next.
+async fn in_turn(place: &Place, publish: impl Future<Output = Sample>) -> Sample {
+    let sample = publish.await;
+    place.purge().await;
+    sample
+}

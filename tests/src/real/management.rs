@@ -1,5 +1,5 @@
 use reqwest::{Client, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// RabbitMQ's management API: what an operator does, or somebody who breaks things.
 #[derive(Debug)]
@@ -25,11 +25,10 @@ impl Management {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.and_then(|answer| answer.error_for_status());
-        let bytes = match answer {
-            Ok(answer) => answer.bytes().await.unwrap_or_else(|e| panic!("{path}: {e}")),
-            Err(error) => panic!("{path}: {error}"),
-        };
+        let answer = request.send().await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        let status = answer.status();
+        let bytes = answer.bytes().await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&bytes));
         // Answers to changes are empty.
         serde_json::from_slice(&bytes).unwrap_or(Value::Null)
     }
@@ -37,6 +36,17 @@ impl Management {
     /// What it says.
     pub async fn get(&self, path: &str) -> Value {
         self.call(Method::GET, path, None).await
+    }
+
+    /// Takes at most this many messages off a queue.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn take(&self, queue: &str, count: usize) -> Vec<Value> {
+        let body = json!({ "count": count, "ackmode": "ack_requeue_false", "encoding": "auto" });
+        let path = format!("queues/{{vhost}}/{queue}/get");
+        let taken = self.call(Method::POST, &path, Some(body)).await;
+        taken.as_array().cloned().unwrap_or_default()
     }
 
     /// Makes something.

@@ -29,7 +29,7 @@ prefetch = 192
 async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: &str) {
     let place = Place::shared(series).await;
     let config = place.config(CONFIG);
-    let partitions = Partitions::ask(&place, &config, LOAD.tasks).await;
+    let partitions = Partitions::ask(&place, LOAD.tasks).await;
     let file = |name| place.folder().path(name);
     let (mut published, mut attempts) =
         (Reader::follow(file("published")), Reader::follow(file("attempts")));

@@ -48,7 +48,7 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     let log = Log::default();
     let running = &start(&config, Service::new(log.clone()).on("mailer", handle)).await;
     let publish = async |id: &str| {
-        let message = Message::new("").with_id(id);
+        let message = Message::new(id.to_owned()).with_id(id);
         running.publisher().publish_message("orders", message).await
     };
     publish("before").await.unwrap();
@@ -62,8 +62,11 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
         })
     };
     attached(false).await;
-    // Whether it is parked or refused, it returns.
-    let meanwhile = publish("meanwhile").await;
+    // The exchange is still there, and what it cannot route is parked, not lost.
+    publish("meanwhile").await.unwrap();
+    let parked = place.management().take("test._homeless", 10).await;
+    let parked: Vec<_> = parked.iter().map(|message| &message["payload"]).collect();
+    assert_eq!(parked, ["meanwhile"]);
 
     let operator = start(&config, Service::new(())).await;
     attached(true).await;
@@ -73,6 +76,5 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
         if handled.iter().any(|id| id == "after") { Ok(()) } else { Err(handled) }
     })
     .await;
-    println!("RabbitMQ {}: published without a queue: {meanwhile:?}", place.server().version());
     drop(operator);
 }

@@ -1,39 +1,42 @@
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polymq_core::{Message, Service};
 use polymq_tests::real::{Deed, NAMESPACE, Note, Place, Process, Reader, eventually, start};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How many the channel has.
 const COUNT: usize = 12;
+
+/// A channel like the one in the test.
+const PROBES: &str = "[channels.probes]\nkind = 'queue'\norder_by = 'key'\npartitions = 12";
 
 /// Which key lies in which partition.
 pub(super) struct Partitions(BTreeMap<String, usize>);
 
 impl Partitions {
-    /// Sends a message of each key and looks into which queue the broker put it.
-    pub(super) async fn ask(place: &Place, config: &Path, keys: usize) -> Self {
-        let shop = start(config, Service::new(())).await;
+    /// Sends a message of each key, and reads from its routing key which partition it was sent to.
+    pub(super) async fn ask(place: &Place, keys: usize) -> Self {
+        let config = place.config(PROBES);
+        let shop = start(&config, Service::new(())).await;
+        let management = place.management();
+        management.put("queues/{vhost}/spy", json!({})).await;
+        let all = Some(json!({ "routing_key": "#" }));
+        let path = format!("bindings/{{vhost}}/e/{NAMESPACE}.probes/q/spy");
+        management.call(Method::POST, &path, all).await;
         let probe = |n| Message::new(format!("k{n}")).with_key(format!("k{n}"));
-        for outcome in shop.publisher().publish_all("orders", (0..keys).map(probe)).await.unwrap() {
+        for outcome in shop.publisher().publish_all("probes", (0..keys).map(probe)).await.unwrap() {
             outcome.into_result().unwrap();
         }
-        shop.drain().await;
-        let mut found = BTreeMap::new();
-        for partition in 0..COUNT {
-            let path = format!("queues/{{vhost}}/{NAMESPACE}.orders._{partition}/get");
-            let all = json!({ "count": keys, "ackmode": "ack_requeue_false", "encoding": "auto" });
-            let probes = place.management().call(Method::POST, &path, Some(all)).await;
-            let keys = probes.as_array().unwrap().iter().map(|m| m["payload"].as_str().unwrap());
-            found.extend(keys.map(|key| (key.to_owned(), partition)));
-            assert!(
-                found.values().any(|p| *p == partition),
-                "no key lies in partition {partition}"
-            );
-        }
+        let partition_of = |probe: Value| {
+            let (key, routed) = (probe["payload"].as_str()?, probe["routing_key"].as_str()?);
+            Some((key.to_owned(), routed.split('.').next()?.parse().ok()?))
+        };
+        let probes = management.take("spy", keys).await;
+        let found: BTreeMap<_, usize> = probes.into_iter().filter_map(partition_of).collect();
         assert_eq!(found.len(), keys);
+        let used: BTreeSet<_> = found.values().collect();
+        assert_eq!(used.len(), COUNT, "partitions that no key lies in: {found:?}");
         Self(found)
     }
 

@@ -131,8 +131,10 @@ static PROGRAMS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
 ///
 /// # Panics
 /// When there is none of that name, or it cannot be built.
-#[must_use]
-pub fn built(name: &str) -> &'static Path {
+pub async fn built(name: &str) -> &'static Path {
+    // Building may take a minute, and must hold up no runtime.
+    let building = tokio::task::spawn_blocking(|| LazyLock::force(&PROGRAMS)).await;
+    building.unwrap_or_else(|e| panic!("{e}"));
     let found = PROGRAMS.iter().find(|path| path.file_stem() == Some(OsStr::new(name)));
     found.unwrap_or_else(|| panic!("no `{name}` among {PROGRAMS:?}"))
 }

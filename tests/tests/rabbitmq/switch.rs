@@ -55,10 +55,10 @@ fn assert_differ_in_the_url_only(files: &[PathBuf; 2]) {
 
 /// Runs both processes until every order is packed; the ids that were.
 async fn run(file: &Path) -> BTreeSet<String> {
-    let mut consumer = Process::start(built("switch-consumer"), &[file.as_ref()]);
+    let mut consumer = Process::start(built("switch-consumer").await, &[file.as_ref()]);
     let count = ORDERS.to_string();
     let producer = Process::start(
-        built("switch-producer"),
+        built("switch-producer").await,
         &[file.as_ref(), "--count".as_ref(), count.as_ref()],
     );
     let published = producer.ended().await.assert_success();

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::LazyLock;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::within;
@@ -57,6 +58,19 @@ impl Process {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
         Self { child, name }
+    }
+
+    /// Starts a command that reads this, and nothing more.
+    ///
+    /// # Panics
+    /// When it cannot be started, or doesn't read.
+    pub async fn spawn_with(command: &mut Command, input: &str) -> Self {
+        let mut process = Self::spawn(command.stdin(Stdio::piped()));
+        if let Some(mut stdin) = process.child.stdin.take() {
+            let written = stdin.write_all(input.as_bytes()).await;
+            written.unwrap_or_else(|e| panic!("{}: {e}", process.name));
+        }
+        process
     }
 
     /// Its id.

@@ -33,6 +33,7 @@ mod access;
 mod away;
 mod blocked;
 mod crash;
+mod interop;
 mod limits;
 mod order;
 mod outage;

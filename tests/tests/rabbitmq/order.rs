@@ -14,6 +14,8 @@ on_each_series!(order_by_key_holds_while_processes_join_leave_and_are_killed);
 /// A key per task, over some eight seconds.
 const LOAD: Load = Load { tasks: 120, each: 40, pause: 200 };
 const PREFETCH: u64 = 192;
+/// At any time a process has some messages in hand.
+const WORK: u64 = 40;
 
 const CONFIG: &str = r#"
 [channels.orders]
@@ -33,7 +35,7 @@ async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: &s
     let file = |name| place.folder().path(name);
     let (mut published, mut attempts) =
         (Reader::follow(file("published")), Reader::follow(file("attempts")));
-    let join = || worker(&config, &file("attempts"), 2);
+    let join = || worker(&config, &file("attempts"), WORK);
     let mut workers = vec![join(), join(), join()];
     let producer = publisher(&config, &file("published"), LOAD);
     partitions.spread(&mut attempts, &workers).await;
@@ -80,11 +82,14 @@ async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: &s
         worker.terminate().await.assert_success();
     }
     let tally = tally(published.notes(), attempts.notes());
+    let trace = Trace::of(attempts.notes(), killed_id);
+    let in_hand = trace.in_hand_at_the_kill();
     println!(
-        "RabbitMQ {}, 12 partitions, one process left, one was killed, three joined: {tally}",
+        "RabbitMQ {}, 12 partitions, one process left, one was killed with {in_hand} in hand, three joined: {tally}",
         place.server().version()
     );
+    assert!(in_hand > 0, "the process was killed while it did nothing");
     assert_eq!((tally.lost, tally.unexpected), (0, 0), "{tally}");
     assert!(tally.duplicated <= PREFETCH, "one process was killed: {tally}");
-    Trace::of(attempts.notes(), killed_id).assert_ordered();
+    trace.assert_ordered();
 }

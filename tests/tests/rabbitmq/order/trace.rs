@@ -19,6 +19,13 @@ impl<'a> Trace<'a> {
         Self { keys, killed }
     }
 
+    /// How many messages the killed process had begun and not handled.
+    pub(super) fn in_hand_at_the_kill(&self) -> usize {
+        let notes = self.keys.values().flatten().filter(|(_, note)| note.pid == self.killed);
+        let (began, handled): (Vec<_>, _) = notes.partition(|(_, note)| note.deed == Deed::Began);
+        began.len() - handled.len()
+    }
+
     pub(super) fn assert_ordered(&self) {
         for (key, notes) in &self.keys {
             if let Err(problem) = self.check(notes) {

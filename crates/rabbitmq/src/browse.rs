@@ -3,13 +3,15 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use polymq_core::broker::{Browse, PeekHandle, Peeked};
 use polymq_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::consume::SETTLING;
 use crate::convert;
 use crate::error;
 use crate::link::Link;
@@ -21,8 +23,8 @@ const SHOWN: usize = 10_000;
 /// A look at one source, through an AMQP channel of its own.
 ///
 /// RabbitMQ has no other way to show a message than to hand it out. What was shown is away from its
-/// consumers until the look ends, and then may count as delivered once more. Closing gives it back in its
-/// order, dropping in any.
+/// consumers until the look ends, and then counts as delivered once more. A look that is dropped rather
+/// than closed gives them back in no particular order.
 #[derive(Debug)]
 pub(crate) struct QueueBrowse {
     channel: Channel,
@@ -117,16 +119,19 @@ impl Browse for QueueBrowse {
         for handle in handles {
             results.push(self.remove_one(handle).await);
         }
+        // What is said to be gone is gone even if the look is dropped now.
+        sleep(SETTLING).await;
         results
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        // A channel that closes gives back what it got in no order; these come again as they were.
-        for tag in &self.shown {
-            let options = BasicNackOptions { multiple: false, requeue: true };
-            answer(deadline, self.channel.basic_nack(*tag, options)).await?;
-        }
-        answer(deadline, self.channel.close(200, "looked".into())).await
+        // In the order in which they lay: the end of the AMQP channel gives them back in another one.
+        let back = self.shown.iter().map(|tag| {
+            self.channel.basic_nack(*tag, BasicNackOptions { multiple: false, requeue: true })
+        });
+        answer(Instant::now() + PATIENCE, try_join_all(back)).await?;
+        sleep(SETTLING).await;
+        let closed = self.channel.close(200, "looked".into());
+        answer(Instant::now() + PATIENCE, closed).await
     }
 }

@@ -36,7 +36,7 @@ use receive::Intake;
 use supervise::Supervisor;
 
 pub(crate) use attachment::Attachment;
-pub(crate) use state::{Shared, State};
+pub(crate) use state::{SETTLING, Shared, State};
 
 /// What a consumer is attached to.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ const RECALL_GRACE: Duration = Duration::from_secs(1);
 /// How long settlements may take to reach a quorum queue. Its broker-side client holds back what is above
 /// 32 commands in flight, tells nobody, and drops it when the AMQP channel closes: those messages would
 /// come again.
-const SETTLING: Duration = Duration::from_millis(100);
+pub(crate) const SETTLING: Duration = Duration::from_millis(100);
 
 /// What `recv`, `settle` and the supervisor of one consumer share.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! A look at queues: messages are taken without an ack, and given back at the end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use polymq_core::broker::{Browse, PeekHandle, Peeked};
 use polymq_core::{Error, ErrorKind, Result};
@@ -21,7 +22,8 @@ const SHOWN: usize = 10_000;
 /// A look at one source, through an AMQP channel of its own.
 ///
 /// RabbitMQ has no other way to show a message than to hand it out. What was shown is away from its
-/// consumers until the look ends, and then counts as delivered once more.
+/// consumers until the look ends, and then may count as delivered once more. Closing gives it back in its
+/// order, dropping in any.
 #[derive(Debug)]
 pub(crate) struct QueueBrowse {
     channel: Channel,
@@ -30,7 +32,7 @@ pub(crate) struct QueueBrowse {
     /// Routing keys are subjects.
     is_topic: bool,
     /// Delivery tags of what was shown and is still there.
-    shown: HashSet<u64>,
+    shown: BTreeSet<u64>,
     /// Tells this look's handles from another's.
     look: u32,
 }
@@ -52,7 +54,7 @@ impl QueueBrowse {
             let asked = channel.queue_declare(queue.clone(), options, FieldTable::default());
             answer(deadline, asked).await?;
         }
-        let (queues, shown, look) = (queues.into(), HashSet::new(), rand::random());
+        let (queues, shown, look) = (queues.into(), BTreeSet::new(), rand::random());
         Ok(Self { channel, queues, is_topic, shown, look })
     }
 
@@ -120,6 +122,11 @@ impl Browse for QueueBrowse {
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
+        // In the order in which they lay: the end of the AMQP channel gives them back in another one.
+        let back = self.shown.iter().map(|tag| {
+            self.channel.basic_nack(*tag, BasicNackOptions { multiple: false, requeue: true })
+        });
+        answer(Instant::now() + PATIENCE, try_join_all(back)).await?;
         let closed = self.channel.close(200, "looked".into());
         answer(Instant::now() + PATIENCE, closed).await
     }

@@ -12,6 +12,9 @@ mod sources;
 mod state;
 mod supervise;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -161,10 +164,7 @@ impl Consumer for RabbitmqConsumer {
         self.shared.shut();
         let given_up = self.shared.lock().detach(self.number);
         self.supervisor.abort();
-        match &given_up.attachment {
-            Some(attachment) => attachment.close(deadline).await,
-            None => Ok(()),
-        }
+        given_up.close(deadline).await
     }
 }
 

@@ -137,6 +137,9 @@ impl Call<'_> {
                 None => writing,
             }
         });
+        if writing.is_some() {
+            state.issued = Some(Instant::now());
+        }
         let recalled = state.recall.is_some();
         let wake = std::mem::take(&mut state.held_up);
         drop(state);

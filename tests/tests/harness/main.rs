@@ -4,6 +4,7 @@
 
 mod failures;
 mod mailer;
+mod rabbitmq;
 
 use std::time::Duration;
 

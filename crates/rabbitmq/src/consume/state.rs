@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use polymq_core::Error;
 use polymq_core::broker::Token;
+use polymq_core::{Error, Result};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::attachment::Attachment;
 use super::sources::Sources;
@@ -14,6 +14,11 @@ use crate::settle::Watermark;
 /// How long an ordered consumer that was given something back lets the rest in hand be finished before
 /// it takes everything back.
 const RECALL_GRACE: Duration = Duration::from_secs(1);
+
+/// How long settlements may take to reach a quorum queue. Its broker-side client holds back what is above
+/// 32 commands in flight, tells nobody, and drops it when the AMQP channel closes: those messages would
+/// come again.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// What `recv`, `settle` and the supervisor of one consumer share.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) struct State {
     pub(crate) watermark: Watermark,
     /// Tags whose settlement was issued and whose caller never learned that it was written.
     pub(crate) unwritten: Vec<u64>,
+    /// When frames were last issued.
+    pub(crate) issued: Option<Instant>,
     /// Why the attachment has to be given up.
     pub(crate) lost: Option<String>,
     /// An ordered consumer was given something back: nothing is handed out until all comes again, when
@@ -70,10 +77,25 @@ pub(crate) enum Reason {
 
 /// An attachment that was given up. It is closed before its sources are dropped.
 pub(crate) struct GivenUp {
-    pub(crate) attachment: Option<Arc<Attachment>>,
+    attachment: Option<Arc<Attachment>>,
+    issued: Option<Instant>,
     _sources: Option<Sources>,
     /// Those that were unsettled.
     pub(crate) tokens: Vec<Token>,
+}
+
+impl GivenUp {
+    /// Closes the AMQP channel, after what was settled on it has taken effect, by `deadline`.
+    ///
+    /// # Errors
+    /// `Timeout`.
+    pub(crate) async fn close(&self, deadline: Instant) -> Result<()> {
+        let Some(attachment) = &self.attachment else { return Ok(()) };
+        if let Some(issued) = self.issued {
+            sleep_until(deadline.min(issued + SETTLING)).await;
+        }
+        attachment.close(deadline).await
+    }
 }
 
 impl Default for Shared {
@@ -84,6 +106,7 @@ impl Default for Shared {
             sources: None,
             watermark: Watermark::default(),
             unwritten: Vec::new(),
+            issued: None,
             lost: None,
             recall: None,
             failure: None,
@@ -194,6 +217,11 @@ impl State {
         self.lost = None;
         self.recall = None;
         self.buffered = 0;
-        GivenUp { attachment: self.attachment.take(), _sources: self.sources.take(), tokens }
+        GivenUp {
+            attachment: self.attachment.take(),
+            issued: self.issued.take(),
+            _sources: self.sources.take(),
+            tokens,
+        }
     }
 }

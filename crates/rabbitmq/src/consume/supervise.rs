@@ -16,6 +16,10 @@ const ATTEMPT: Duration = Duration::from_secs(30);
 /// The longest wait between attempts to attach: a queue that was made again is consumed again.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How long the broker gets to finish what made it end a subscription: consuming from a queue that is
+/// just being deleted ends the connection.
+const RETREAT: Duration = Duration::from_millis(200);
+
 /// Keeps a consumer attached: one task for each consumer, which sleeps unless something is wrong.
 pub(crate) struct Supervisor {
     pub(crate) shared: Arc<Shared>,
@@ -33,6 +37,9 @@ impl Supervisor {
         loop {
             let reason = self.until_lost(session).await;
             self.detach(&reason).await;
+            if matches!(reason, Reason::Lost(_)) {
+                sleep(RETREAT).await;
+            }
             let Some(number) = self.attach().await else { return };
             session = number;
             self.events.send(match reason {
@@ -91,10 +98,8 @@ impl Supervisor {
         if !given_up.tokens.is_empty() {
             self.events.send(Event::LeaseLost { tokens: std::mem::take(&mut given_up.tokens) });
         }
-        if let Some(attachment) = &given_up.attachment {
-            // One that cannot be closed in time ends with its connection.
-            let _ = attachment.close(Instant::now() + ATTEMPT).await;
-        }
+        // One that cannot be closed in time ends with its connection.
+        let _ = given_up.close(Instant::now() + ATTEMPT).await;
     }
 
     /// Attaches, however long it takes; `None` when there will be no connection any more.

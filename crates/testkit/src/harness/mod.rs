@@ -64,3 +64,5 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub use idle::{Busy, idle};
 pub use published::Published;
 pub use start::{start, start_on};
+#[cfg(feature = "rabbitmq")]
+pub(crate) use time::require_real_time;

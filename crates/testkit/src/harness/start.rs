@@ -26,8 +26,8 @@ pub fn start<S: Send + Sync + 'static>(
     start_on(memory(), config, service)
 }
 
-/// [`start`], on a broker that the test has made: to start a service again after a crash, or
-/// several services side by side.
+/// [`start`], on a broker that the test has made: to start a service again after a crash, several
+/// services side by side, or on a real broker.
 ///
 /// ```
 /// use polymq_core::config::Config;

@@ -29,7 +29,7 @@ pub(super) fn make_virtual(caller: &Location<'_>) {
 /// # Panics
 /// When it is virtual, with what to change.
 #[cfg(feature = "rabbitmq")]
-pub(super) fn require_real(caller: &Location<'_>) {
+pub(crate) fn require_real_time(caller: &Location<'_>) {
     assert!(
         !is_paused(),
         "{caller}: a real broker runs in real time, and this test's is virtual; make the broker \

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use polymq_core::broker::{Capability, Consumer, Settlement};
 use polymq_core::{Context, HandlerError, Message, Service};
@@ -148,7 +148,14 @@ async fn order_across_release(fixture: &dyn Fixture) -> Result<Tally> {
         let ledger = Arc::clone(&ledger);
         readers.spawn(release_some(consumer, ledger));
     }
-    until("all were settled", || ledger.distinct() == 160).await?;
+    tokio::select! {
+        settled = until("all were settled", || ledger.distinct() == 160) => {
+            settled.with_context(|| ledger.tally().to_string())?;
+        }
+        Some(stopped) = readers.join_next() => {
+            stopped?.with_context(|| ledger.tally().to_string())?;
+        }
+    }
     readers.shutdown().await;
     ledger.in_order(0)
 }

@@ -11,6 +11,7 @@ pub use vhost::Vhost;
 use std::panic::Location;
 
 use crate::TestBroker;
+use crate::harness::require_real_time;
 
 /// A RabbitMQ for one test, to be given to [`start_on`](crate::start_on): a virtual host of its own
 /// in the container that all tests share.
@@ -28,9 +29,10 @@ use crate::TestBroker;
 pub fn rabbitmq() -> impl Future<Output = TestBroker> {
     let caller = Location::caller();
     async move {
+        require_real_time(caller);
         let vhost = async { RabbitmqServer::shared().await?.vhost().await };
         match vhost.await {
-            Ok(vhost) => TestBroker::rabbitmq(caller, vhost),
+            Ok(vhost) => TestBroker::rabbitmq(vhost),
             Err(error) => panic!("{caller}: no RabbitMQ for this test: {error:?}"),
         }
     }

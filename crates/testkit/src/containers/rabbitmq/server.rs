@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 use polymq_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::Vhost;
@@ -22,8 +22,11 @@ const DEFAULT_TAG: &str = "4-management";
 const AMQP: u16 = 5672;
 const MANAGEMENT: u16 = 15672;
 
-/// How long a broker may take until it takes connections.
-const READY: Duration = Duration::from_secs(90);
+/// How long a broker may take until it takes connections: one that starts, and one that runs.
+const STARTS: Duration = Duration::from_secs(90);
+const RUNS: Duration = Duration::from_secs(10);
+/// A port can be open before somebody answers.
+const CONNECT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A RabbitMQ for tests.
@@ -109,19 +112,17 @@ impl RabbitmqServer {
 
     /// Waits until the broker takes connections and its management API answers.
     async fn wait(&self) -> Result<()> {
-        let deadline = Instant::now() + READY;
+        let (limit, help) = match &self.container {
+            Some(container) => (STARTS, format!("see `docker logs {}`", container.name())),
+            None => (RUNS, format!("check {URL} and {MANAGEMENT_URL}, and that it runs")),
+        };
+        let deadline = Instant::now() + limit;
         loop {
-            let error = match self.answers().await {
+            match self.answers().await {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            // A container that starts refuses credentials, too, before it knows its users.
-            let hopeless = self.container.is_none() && error.kind() == ErrorKind::Unauthenticated;
-            if hopeless || Instant::now() >= deadline {
-                return Err(error.with_help(match &self.container {
-                    Some(container) => format!("see `docker logs {}`", container.name()),
-                    None => format!("check {URL} and {MANAGEMENT_URL}, and that it runs"),
-                }));
+                Err(error) if Instant::now() >= deadline => return Err(error.with_help(help)),
+                // A broker that starts refuses everybody, before it knows its users.
+                Err(_) => {}
             }
             sleep(POLL).await;
         }
@@ -186,9 +187,11 @@ impl RabbitmqServer {
 /// A connection of a client that isn't ours.
 pub(crate) async fn connect(url: &str) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name("polymq-testkit".into());
-    Connection::connect(url, properties).await.map_err(|error| {
-        Error::new(ErrorKind::Disconnected, "RabbitMQ takes no connection").with_source(error)
-    })
+    let error = || Error::new(ErrorKind::Disconnected, "RabbitMQ takes no connection");
+    match timeout(CONNECT, Connection::connect(url, properties)).await {
+        Ok(connected) => connected.map_err(|source| error().with_source(source)),
+        Err(elapsed) => Err(error().with_source(elapsed)),
+    }
 }
 
 /// A variable that is set, and to something.

@@ -1,0 +1,5 @@
+//! Consumers against a real broker.
+
+mod ordered;
+mod queue;
+mod scene;

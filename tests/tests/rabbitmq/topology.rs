@@ -46,13 +46,14 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     let place = Place::shared(series).await;
     let config = place.config(ORDERS);
     let log = Log::default();
-    let running = &start(&config, Service::new(log.clone()).on("mailer", handle)).await;
+    let running = start(&config, Service::new(log.clone()).on("mailer", handle)).await;
+    let running = &running;
     let publish = async |id: &str| {
         let message = Message::new(id.to_owned()).with_id(id);
         running.publisher().publish_message("orders", message).await
     };
     publish("before").await.unwrap();
-    until_handled(&running, "mailer", 1).await;
+    until_handled(running, "mailer", 1).await;
 
     place.management().delete("queues/{vhost}/test.orders").await;
     let attached = |wanted| {

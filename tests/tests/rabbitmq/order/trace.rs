@@ -21,9 +21,11 @@ impl<'a> Trace<'a> {
 
     /// How many messages the killed process had begun and not handled.
     pub(super) fn in_hand_at_the_kill(&self) -> usize {
-        let notes = self.keys.values().flatten().filter(|(_, note)| note.pid == self.killed);
-        let (began, handled): (Vec<_>, _) = notes.partition(|(_, note)| note.deed == Deed::Began);
-        began.len() - handled.len()
+        let count = |deed| {
+            let notes = self.keys.values().flatten().map(|(_, note)| note);
+            notes.filter(|note| note.pid == self.killed && note.deed == deed).count()
+        };
+        count(Deed::Began) - count(Deed::Handled)
     }
 
     pub(super) fn assert_ordered(&self) {

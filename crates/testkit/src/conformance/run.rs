@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 
 use super::case::Company;
 use super::kit::soon;
-use super::namespaces::Namespaces;
 use super::report::{CaseReport, Report, Verdict};
 use super::{Case, all};
 use crate::Fixture;
@@ -57,14 +56,12 @@ pub async fn run_case(fixture: &dyn Fixture, name: &str) -> Result<CaseReport> {
 
 /// For each case why it does not apply; `None` if it does. One connection answers for all.
 async fn applies(fixture: &dyn Fixture, cases: &[&Case]) -> anyhow::Result<Vec<Option<String>>> {
-    let namespaces = Namespaces::of(fixture);
-    let topology = Topology { namespace: namespaces.namespace().await?, channels: Vec::new() };
-    let broker = namespaces.connect(topology).await?;
+    let topology = Topology { namespace: fixture.namespace().await?, channels: Vec::new() };
+    let broker = fixture.connect(topology).await?;
     let lifecycle = fixture.lifecycle();
     let reasons: Result<Vec<_>> =
         cases.iter().map(|case| case.ruled_out(&*broker, &lifecycle)).collect();
     broker.close(soon()).await?;
-    namespaces.discard_all().await?;
     Ok(reasons?)
 }
 
@@ -75,7 +72,10 @@ async fn execute(
 ) -> CaseReport {
     let start = Instant::now();
     let (verdict, counts) = match ruled_out {
-        Ok(None) => attempt(fixture, case).await,
+        Ok(None) => match guarded((case.body)(fixture)).await {
+            Ok(counts) => (Verdict::Passed, counts),
+            Err(error) => failed(error),
+        },
         Ok(Some(reason)) => (Verdict::NotApplicable { reason }, Tally::default()),
         Err(error) => failed(format!("the broker could not be asked: {error}")),
     };
@@ -85,17 +85,6 @@ async fn execute(
         verdict,
         counts,
         elapsed: start.elapsed(),
-    }
-}
-
-async fn attempt(fixture: &dyn Fixture, case: &Case) -> (Verdict, Tally) {
-    let namespaces = Namespaces::of(fixture);
-    let outcome = guarded((case.body)(&namespaces)).await;
-    let discarded = guarded(async { Ok(namespaces.discard_all().await?) }).await;
-    match (outcome, discarded) {
-        (Ok(counts), Ok(())) => (Verdict::Passed, counts),
-        (Ok(_), Err(error)) => failed(format!("what it left could not be deleted: {error}")),
-        (Err(error), _) => failed(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests over the whole of polymq; see `tests/*.rs`.
 
 pub mod bed;
+pub mod real;
 pub mod watch;
 
 /// What the pages for newcomers show compiles.

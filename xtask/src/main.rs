@@ -11,6 +11,7 @@ mod deny;
 mod engine;
 mod images;
 mod msrv;
+mod pika;
 mod process;
 mod test;
 

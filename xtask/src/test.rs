@@ -9,7 +9,7 @@ use cargo_metadata::Metadata;
 
 use crate::engine::Engine;
 use crate::images::{self, Images};
-use crate::process;
+use crate::{pika, process};
 
 pub(crate) fn run() -> Result<()> {
     let metadata = process::metadata(false)?;
@@ -50,6 +50,10 @@ impl Run {
         println!("{image}");
         let mut environment =
             vec![(images::IMAGE, image), (images::TAG, Images::default_tag().to_owned())];
+        heading("Python with pika");
+        let python = pika::provide()?;
+        println!("{}", python.display());
+        environment.push((pika::PYTHON, python.to_string_lossy().into_owned()));
         environment.extend(engine.host().map(|host| ("DOCKER_HOST", host.to_owned())));
         let tables = metadata.target_directory.join("tmp/conformance").into_std_path_buf();
         forget(&tables)?;

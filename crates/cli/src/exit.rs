@@ -43,11 +43,15 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    pub(crate) fn is_closed_stdout(&self) -> bool {
+        matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::Polymq(error) => of_kind(error.kind()),
             // Whoever closed stdout has seen enough.
-            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            failure if failure.is_closed_stdout() => Exit::Done,
             Self::Stdin(_) | Self::Stdout(_) => Exit::Io,
             Self::Internal(_) => Exit::Internal,
         }
@@ -58,7 +62,7 @@ impl Failure {
             // With its causes.
             Self::Polymq(error) => Some(format!("{error:?}")),
             Self::Stdin(error) => Some(format!("stdin cannot be read: {error}")),
-            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            failure if failure.is_closed_stdout() => None,
             Self::Stdout(error) => Some(format!("stdout cannot be written: {error}")),
             Self::Internal(text) => Some(text.clone()),
         }

@@ -19,6 +19,8 @@ use crate::browse::QueueBrowse;
 use crate::error;
 use crate::layout::Layout;
 use crate::link::Link;
+#[cfg(feature = "management")]
+use crate::management::Management;
 use crate::target::Target;
 use crate::topology::{self, Pool};
 
@@ -51,11 +53,16 @@ impl Operator {
         Ok(if is_inbox { vec![names.inbox] } else { names.queues })
     }
 
+    /// Whether a source is the partitions of an ordered channel.
+    fn is_partitioned(&self, source: &Source) -> bool {
+        let Source::Group { channel, .. } = source else { return false };
+        self.layout.channel(channel).is_some_and(|found| found.partitions.is_some())
+    }
+
     /// Whether the routing keys of a source's messages are their subjects.
     fn is_topic(&self, source: &Source) -> bool {
         let Source::Group { channel, .. } = source else { return false };
-        let found = self.layout.channel(channel);
-        found.is_some_and(|c| c.kind == ChannelKind::Topic && c.partitions.is_none())
+        self.layout.channel(channel).is_some_and(|found| found.kind == ChannelKind::Topic)
     }
 
     fn name_broker(&self, error: Error, operation: &'static str) -> Error {
@@ -74,6 +81,26 @@ impl Operator {
             ready += u64::from(found.message_count());
         }
         Ok(ready)
+    }
+
+    #[cfg(feature = "management")]
+    fn management(&self, operation: &'static str) -> Result<Option<Management<'_>>> {
+        Management::of(&self.target).map_err(|e| self.name_broker(e, operation))
+    }
+
+    /// Adds what only the management plugin tells.
+    #[cfg(feature = "management")]
+    async fn with_in_flight(&self, mut depth: Depth, source: &Source) -> Result<Depth> {
+        if let Some(management) = self.management("depth")? {
+            let mut in_flight = 0;
+            for queue in self.queues(source)? {
+                let asked = management.queue(&queue).await;
+                let found = asked.map_err(|e| self.name_broker(e, "depth"))?;
+                in_flight += found.map_or(0, |queue| queue.in_flight());
+            }
+            depth.in_flight = Some(in_flight);
+        }
+        Ok(depth)
     }
 
     async fn purged(&self, source: &Source) -> Result<u64> {
@@ -105,6 +132,11 @@ fn translate(native: &lapin::Error, source: &Source) -> Error {
 impl Admin for Operator {
     async fn plan(&self) -> Result<Plan> {
         let stages = topology::stages(&self.topology, &self.layout);
+        #[cfg(feature = "management")]
+        if let Some(management) = self.management("plan")? {
+            let compared = topology::compare(&management, &stages).await;
+            return compared.map_err(|e| self.name_broker(e, "plan"));
+        }
         let planned = async { topology::plan(&Pool::open(&self.link).await?, &stages).await };
         planned.await.map_err(|e| self.name_broker(e, "plan"))
     }
@@ -118,7 +150,10 @@ impl Admin for Operator {
 
     async fn depth(&self, source: &Source) -> Result<Depth> {
         let ready = self.ready(source).await.map_err(|e| self.name_broker(e, "depth"))?;
-        Ok(Depth::ready(ready))
+        let depth = Depth::ready(ready);
+        #[cfg(feature = "management")]
+        let depth = self.with_in_flight(depth, source).await?;
+        Ok(depth)
     }
 
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>> {
@@ -129,6 +164,13 @@ impl Admin for Operator {
                     "RabbitMQ's queues are read from their beginning only",
                 )
                 .with_help("browse from `earliest`"));
+            }
+            if self.is_partitioned(source) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "a partition's queue shows its messages to its active consumer only",
+                )
+                .with_help("look at the retry inbox or at the dead letters instead"));
             }
             let (queues, is_topic) = (self.queues(source)?, self.is_topic(source));
             QueueBrowse::open(&self.link, queues, is_topic).await

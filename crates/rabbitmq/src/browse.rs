@@ -22,8 +22,8 @@ const SHOWN: usize = 10_000;
 /// A look at one source, through an AMQP channel of its own.
 ///
 /// RabbitMQ has no other way to show a message than to hand it out. What was shown is away from its
-/// consumers until the look ends, and then counts as delivered once more. A look that is dropped rather
-/// than closed gives them back in no particular order.
+/// consumers until the look ends, and then may count as delivered once more. Closing gives it back in its
+/// order, dropping in any.
 #[derive(Debug)]
 pub(crate) struct QueueBrowse {
     channel: Channel,

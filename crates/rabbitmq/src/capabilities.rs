@@ -67,11 +67,20 @@ pub(crate) fn capabilities(
             "remove `max_bytes`, or make the channel a queue",
         );
     }
+    if channel.ordered {
+        for capability in [C::Browse, C::BrowseRemove] {
+            can = can.without(
+                capability,
+                format!("{version} shows what is in a partition to its active consumer only"),
+                "look at the retry inbox or at the dead letters instead",
+            );
+        }
+    }
     if has_foreign_queue {
         for (capability, key) in [(C::MaxBytes, "max_bytes"), (C::Replicas, "replicas")] {
             can = can.without(
                 capability,
-                "an existing queue, bound by name, is not changed",
+                format!("an existing queue on {version}, bound by name, is not changed"),
                 format!("remove `{key}` and limit the queue itself, or unbind it"),
             );
         }
@@ -90,7 +99,7 @@ pub(crate) fn capabilities(
     )
     .without(
         C::Priority,
-        format!("how many priorities a queue has differs between versions up to {version}"),
+        "how many priorities a queue has differs between versions of RabbitMQ",
         "use a channel per priority",
     )
     .without(

@@ -20,6 +20,8 @@ mod error;
 mod facts;
 mod layout;
 mod link;
+#[cfg(feature = "management")]
+mod management;
 mod publish;
 mod settle;
 mod steps;

@@ -65,9 +65,10 @@ impl Target {
         &self.broker
     }
 
-    /// The adapter's own table.
-    pub(crate) fn table(&self) -> &BrokerTable {
-        &self.table
+    /// Where the management plugin is.
+    #[cfg(feature = "management")]
+    pub(crate) fn management(&self) -> Option<&str> {
+        self.table.management.as_deref()
     }
 
     /// What the broker said that it is, at the latest connection.
@@ -96,6 +97,11 @@ impl Target {
         Ok(uri)
     }
 
+    /// Who signs the broker's certificates, beside the system's roots.
+    pub(crate) fn ca_file(&self) -> Result<Option<Vec<u8>>> {
+        self.table.ca_file.as_deref().map(|path| read("ca_file", path)).transpose()
+    }
+
     /// Certificates as they are on disk now: a rotated one is used from the next connection on.
     pub(crate) fn tls(&self) -> Result<OwnedTLSConfig> {
         let identity = match (&self.table.cert_file, &self.table.key_file) {
@@ -105,7 +111,7 @@ impl Target {
             }),
             _ => None,
         };
-        let ca = self.table.ca_file.as_deref().map(|path| read("ca_file", path)).transpose()?;
+        let ca = self.ca_file()?;
         let cert_chain = ca.map(|pem| String::from_utf8_lossy(&pem).into_owned());
         Ok(OwnedTLSConfig { identity, cert_chain })
     }

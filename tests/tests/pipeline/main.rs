@@ -15,6 +15,7 @@ mod drain;
 mod leases;
 mod order;
 mod outputs;
+mod release;
 mod retries;
 mod retry_policy;
 mod time;

@@ -63,9 +63,10 @@ fn unreachable(config: &Config, broker: &str, error: &Error) -> Problem {
     let tables = [format!("brokers.{broker}"), "broker".to_owned()];
     let named = config.locate(&tables[0]) != config.locate("");
     let table = if named { &tables[0] } else { &tables[1] };
-    let message = match error.operation() {
-        Some(operation) => format!("{operation}: {}", error.message()),
-        None => error.message().to_owned(),
-    };
+    let mut message = error.operation().map(|o| format!("{o}: ")).unwrap_or_default();
+    message.push_str(error.message());
+    for (fact, value) in error.context() {
+        message.push_str(&format!("; {fact}: {value}"));
+    }
     config.problem(format!("{table}.url"), message, error.help().unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use polymq::{Clock, MessageId, Publisher, Running, stop_requested, system_clock}
 
 use crate::args::{Cli, PubArgs};
 use crate::envelope;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, say};
 use crate::load::{load, narrow};
 use input::{Line, Lines};
 use report::{Answer, Report, Status};
@@ -32,15 +32,11 @@ pub(crate) async fn run(cli: &Cli, args: &PubArgs) -> Result<Exit, Failure> {
     let mut report = Report::new(cli);
     let published = publish(&running, &args.channel, &mut report).await;
     let drained = running.drain().await;
-    let complete = published?;
     if !drained.is_clean() {
-        crate::exit::say(&drained.to_string());
+        say(&drained.to_string());
     }
-    report.finish()?;
-    Ok(match complete {
-        false => Exit::CutShort,
-        true => report.exit(),
-    })
+    let exit = report.finish()?;
+    Ok(if published? { exit } else { Exit::CutShort })
 }
 
 /// Publishes stdin to its end; `false` when it was stopped before.
@@ -59,7 +55,7 @@ async fn publish(running: &Running, channel: &str, report: &mut Report) -> Resul
             () = &mut stop, if reading => (reading, complete) = (false, false),
             Some(answer) = pending.next(), if !pending.is_empty() => {
                 bytes -= sizes.pop_front().unwrap_or(0);
-                report.tell(&answer, pending.is_empty())?;
+                reading &= report.tell(&answer, pending.is_empty());
             }
             line = lines.next(), if reading && room => match line.map_err(Failure::Stdin)? {
                 None => reading = false,

@@ -42,6 +42,8 @@ pub(super) struct Report {
     stdout: Stdout,
     progress: Progress,
     counts: Counts,
+    /// Why stdout takes no more.
+    broken: Option<Failure>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,12 +61,13 @@ impl Report {
             stdout: Stdout::new(),
             progress: Progress::start(),
             counts: Counts::default(),
+            broken: None,
         }
     }
 
     /// A program gets every answer, a person those that need one. `last` says that nothing else is
-    /// under way.
-    pub(super) fn tell(&mut self, answer: &Answer, last: bool) -> Result<(), Failure> {
+    /// under way. Says whether anybody listens: without an answer nothing should be sent.
+    pub(super) fn tell(&mut self, answer: &Answer, last: bool) -> bool {
         self.counts.add(answer);
         let Counts { confirmed, unconfirmed, rejected, malformed } = self.counts;
         self.progress
@@ -72,13 +75,12 @@ impl Report {
         if answer.is_malformed() || self.style == Style::Table {
             self.complain(answer);
         }
-        if self.style == Style::Json {
-            self.stdout.json(answer)?;
-            if last {
-                self.stdout.flush()?;
-            }
+        if self.style == Style::Json && self.broken.is_none() {
+            let written = self.stdout.json(answer);
+            let flushed = written.and_then(|()| if last { self.stdout.flush() } else { Ok(()) });
+            self.broken = flushed.err();
         }
-        Ok(())
+        self.broken.is_none()
     }
 
     fn complain(&self, answer: &Answer) {
@@ -91,22 +93,25 @@ impl Report {
     }
 
     /// The last word: a person gets the counts.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish(mut self) -> Result<Exit, Failure> {
+        match self.broken.take() {
+            // Whoever closed stdout knows; but not all messages were answered.
+            Some(failure) if failure.is_closed_stdout() => return Ok(Exit::Io),
+            Some(failure) => return Err(failure),
+            None => {}
+        }
         if self.style == Style::Table {
             let Counts { confirmed, unconfirmed, rejected, malformed } = self.counts;
             let row = [confirmed, unconfirmed, rejected, malformed].map(|n| n.to_string());
             let table = table(["confirmed", "unconfirmed", "rejected", "malformed"], [row]);
             self.progress.aside(|| self.stdout.text(&table.to_string()))?;
         }
-        self.stdout.flush()
-    }
-
-    pub(super) fn exit(&self) -> Exit {
-        match self.counts {
+        self.stdout.flush()?;
+        Ok(match self.counts {
             Counts { unconfirmed: 0, rejected: 0, malformed: 0, .. } => Exit::Done,
             Counts { unconfirmed: 0, rejected: 0, .. } => Exit::DataError,
             _ => Exit::No,
-        }
+        })
     }
 }
 

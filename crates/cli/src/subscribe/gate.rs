@@ -91,9 +91,11 @@ impl Gate {
         self.0.send_modify(|state| state.paused = paused);
     }
 
-    /// Follows the gate.
+    /// Follows the gate, from how it stands now: handlers run before anybody looks.
     pub(super) fn watch(&self) -> watch::Receiver<State> {
-        self.0.subscribe()
+        let mut receiver = self.0.subscribe();
+        receiver.mark_changed();
+        receiver
     }
 }
 

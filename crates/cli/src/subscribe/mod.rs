@@ -12,10 +12,13 @@ mod record;
 mod run;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 use polymq::config::Config;
-use polymq::{Context, HandlerError, Message, Service};
+use polymq::{App, Context, HandlerError, Message, Service};
 
 use crate::args::{Cli, SubArgs};
 use crate::exit::{Exit, Failure};
@@ -54,10 +57,19 @@ async fn handle(_: Message, context: Context<Subscriber>) -> Result<(), HandlerE
 
 pub(crate) async fn run(cli: &Cli, args: &SubArgs) -> Result<Exit, Failure> {
     let app = polymq::app();
-    let mut config = load(&app, cli)?;
+    let config = load(&app, cli)?;
+    let sink = sink(cli, args, &config)?;
+    subscribe(app, config, args, sink).await
+}
+
+async fn subscribe(
+    app: App,
+    mut config: Config,
+    args: &SubArgs,
+    sink: Sink,
+) -> Result<Exit, Failure> {
     prepare(&mut config, args)?;
     let gate = Gate::new(args.count);
-    let sink = sink(cli, args, &config)?;
     let service = Service::new(Subscriber { sink, gate: gate.clone() }).on(&args.consumer, handle);
     let watch = Watch { consumer: &args.consumer, idle: args.idle, gate };
     watch.run(app.serve(service), config).await

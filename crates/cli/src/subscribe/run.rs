@@ -67,7 +67,7 @@ impl Watch<'_> {
                 }
                 now = look.tick() => {
                     let state = running.state(self.consumer)?;
-                    if idle.as_mut().is_some_and(|idle| idle.is_over(&state, now)) {
+                    if idle.as_mut().is_some_and(|idle| idle.is_over((&state).into(), now)) {
                         return Ok(());
                     }
                     progress.say(|| {

@@ -13,7 +13,7 @@ pub(super) fn ceilings(facts: &ChannelFacts) -> Vec<Statement> {
         false => "not to be set".to_owned(),
     };
     let priority = match limits.max_priority {
-        0 => "no priorities".to_owned(),
+        0 => "none".to_owned(),
         highest => format!("0 to {highest}"),
     };
     let lease = match limits.lease {
@@ -21,16 +21,16 @@ pub(super) fn ceilings(facts: &ChannelFacts) -> Vec<Statement> {
         None => "nothing to renew".to_owned(),
     };
     vec![
-        statement("message", size(limits.max_message_bytes).to_string()),
+        statement("message size", size(limits.max_message_bytes).to_string()),
         statement(
-            "headers",
+            "header size",
             format!("{} in {} headers", size(limits.max_header_bytes), limits.max_headers),
         ),
-        statement("wait in one go", time(limits.max_delay).unwrap_or_else(endless)),
-        statement("wait is late by", format!("10 % or {}", HumanDuration(limits.delay_slack))),
-        statement("retention", retention),
+        statement("longest wait", time(limits.max_delay).unwrap_or_else(endless)),
+        statement("lateness of a wait", format!("10 % or {}", HumanDuration(limits.delay_slack))),
+        statement("longest retention", retention),
         statement("lease", lease),
-        statement("time in hand", time(limits.max_lease).unwrap_or_else(endless)),
-        statement("priority", priority),
+        statement("longest in hand", time(limits.max_lease).unwrap_or_else(endless)),
+        statement("priorities", priority),
     ]
 }

@@ -146,7 +146,7 @@ fn section<'a>(
         if i == 0 {
             write!(f, "\n\n{title}")?;
         }
-        write!(f, "\n  {about:<18}{says}")?;
+        write!(f, "\n  {about:<20}{says}")?;
     }
     Ok(())
 }

@@ -15,7 +15,18 @@ struct Column {
     ordered: ChannelFacts,
 }
 
-/// What each adapter can do at each of its versions, with its default settings, as the Markdown of
+/// What stands before the table.
+const INTRODUCTION: &str = "\
+# Capabilities
+
+What each broker can do, at the versions between which that differs, with default settings. \
+`polymq capabilities` prints this page from the adapters' own facts, which the check at start and \
+`polymq explain` use too. `yes`, `no` or the kind of channel is about what a configuration can need; \
+the rows below are limits and guarantees. Numbers in brackets lead to the reasons.
+
+";
+
+/// What each adapter can do at each of its versions, with its default settings: the page
 /// `docs/capabilities.md`.
 ///
 /// # Errors
@@ -28,7 +39,7 @@ pub fn capability_table(adapters: &[Arc<dyn Adapter>]) -> Result<String> {
         }
     }
     let mut notes = Notes::default();
-    let mut text = String::new();
+    let mut text = INTRODUCTION.to_owned();
     let titles: Vec<_> = columns.iter().map(|c| c.title.clone()).collect();
     row(&mut text, "", &titles);
     row(&mut text, "---", &vec!["---".to_owned(); columns.len()]);
@@ -109,7 +120,9 @@ impl Column {
         let Some(denial) = shapes.iter().find_map(|(_, facts)| denial(facts)) else {
             return "yes".to_owned();
         };
-        let note = notes.number(denial.reason);
+        // What all versions lack is said once.
+        let family = self.title.rsplit_once(' ').map_or(&*self.title, |(family, _)| family);
+        let note = notes.number(denial.reason.replace(&self.title, family));
         match has.as_slice() {
             [(some, _)] => format!("{some} only ({note})"),
             _ => format!("no ({note})"),

@@ -10,13 +10,19 @@
 
 mod apply;
 mod arguments;
+#[cfg(feature = "management")]
+mod compare;
 mod difference;
 mod objects;
 mod plan;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use apply::apply;
 pub(crate) use arguments::CONSUMER_TIMEOUT;
+#[cfg(feature = "management")]
+pub(crate) use compare::compare;
 pub(crate) use objects::{Object, Stage, longest_wait, stages};
 pub(crate) use plan::plan;
 pub(crate) use pool::{PATIENCE, Pool};

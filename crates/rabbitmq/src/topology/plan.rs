@@ -1,7 +1,7 @@
 //! How the objects stand, as far as the broker tells without the management plugin.
 
+use lapin::Channel;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::{Channel, ExchangeKind};
 use polymq_core::broker::{ObjectState, Plan, PlannedObject};
 use polymq_core::{Error, Result};
 
@@ -75,16 +75,5 @@ pub(super) async fn declare(channel: Channel, object: &Object, passive: bool) ->
             let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
             channel.queue_declare(name, options, arguments).await.map(drop)
         }
-    }
-}
-
-/// The name of an exchange's type.
-pub(super) fn kind_name(kind: &ExchangeKind) -> &str {
-    match kind {
-        ExchangeKind::Direct => "direct",
-        ExchangeKind::Fanout => "fanout",
-        ExchangeKind::Headers => "headers",
-        ExchangeKind::Topic => "topic",
-        ExchangeKind::Custom(name) => name,
     }
 }

@@ -5,8 +5,8 @@ use polymq_core::{Error, ErrorKind, Result};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
-use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
+use testcontainers::core::{ExecCommand, IntoContainerPort};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::Mutex;
@@ -122,6 +122,24 @@ impl Container {
     /// As [`start`](Self::start).
     pub async fn remove(self) -> Result<()> {
         Self::remove_named(&self.engine, &self.name).await
+    }
+
+    /// Runs a command in the container, such as `rabbitmqctl`, to its end: what it printed.
+    ///
+    /// # Errors
+    /// `Other` with what it complained of, when it fails; as [`start`](Self::start).
+    pub async fn run(&self, command: &[&str]) -> Result<String> {
+        let failed = |e| self.failed("run a command in", e);
+        let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+        let line = command.join(" ");
+        let mut run = self.inner.exec(ExecCommand::new(command)).await.map_err(failed)?;
+        let stdout = run.stdout_to_vec().await.map_err(failed)?;
+        if run.exit_code().await.map_err(failed)? == Some(0) {
+            return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        }
+        let stderr = run.stderr_to_vec().await.map_err(failed)?;
+        Err(Error::new(ErrorKind::Other, format!("`{line}` failed in `{}`", self.name))
+            .with_context("stderr", String::from_utf8_lossy(&stderr)))
     }
 
     fn failed(

@@ -54,7 +54,7 @@ impl Vhost {
 
     /// How many messages wait in queues that hand them on after a time: a delay is on its way there,
     /// for whoever it is.
-    pub(crate) async fn delayed(&self) -> Result<u64> {
+    pub async fn delayed(&self) -> Result<u64> {
         let queues = self.management.queues(&self.name).await?;
         let mut queues = queues.into_iter().filter(hands_on).peekable();
         if queues.peek().is_none() {

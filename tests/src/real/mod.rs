@@ -1,0 +1,24 @@
+//! Real brokers and real processes: what a test needs that kills one or the other.
+//!
+//! A test has a [`Place`] on a broker, and [`Process`]es that write what they do into [`Journal`]s. A
+//! journal outlives the process that wrote it, so that what happened up to a SIGKILL is known.
+
+#![allow(clippy::panic, reason = "a test that cannot go on panics")]
+
+mod folder;
+mod journal;
+mod management;
+mod outage;
+mod place;
+mod process;
+mod proxy;
+mod wait;
+
+pub use folder::Folder;
+pub use journal::{Deed, Journal, Note, Reader, confirmed, handled, tally};
+pub use management::Management;
+pub use outage::Outages;
+pub use place::{NAMESPACE, Place, start, try_start};
+pub use process::{Ended, Process, built};
+pub use proxy::Proxy;
+pub use wait::{eventually, until_handled, within};

@@ -1,0 +1,95 @@
+//! Messages keep the order of their key while processes come and go.
+
+mod partitions;
+mod trace;
+
+use polymq_tests::real::{Place, Reader, confirmed, eventually, handled, tally};
+
+use crate::programs::{Load, publisher, worker};
+use partitions::Partitions;
+use trace::Trace;
+
+on_each_series!(order_by_key_holds_while_processes_join_leave_and_are_killed);
+
+/// A key per task, over some eight seconds.
+const LOAD: Load = Load { tasks: 120, each: 40, pause: 200 };
+const PREFETCH: u64 = 192;
+/// At any time a process has some messages in hand.
+const WORK: u64 = 40;
+
+const CONFIG: &str = r#"
+[channels.orders]
+kind = "queue"
+order_by = "key"
+partitions = 12
+[consumers.worker]
+channel = "orders"
+concurrency = 16
+prefetch = 192
+"#;
+
+async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: &str) {
+    let place = Place::shared(series).await;
+    let config = place.config(CONFIG);
+    let partitions = Partitions::ask(&place, LOAD.tasks).await;
+    let file = |name| place.folder().path(name);
+    let (mut published, mut attempts) =
+        (Reader::follow(file("published")), Reader::follow(file("attempts")));
+    let join = || worker(&config, &file("attempts"), WORK);
+    let mut workers = vec![join(), join(), join()];
+    let producer = publisher(&config, &file("published"), LOAD);
+    partitions.spread(&mut attempts, &workers).await;
+
+    let mut part = async |fifths: usize| {
+        eventually("the next part is confirmed", async || {
+            let confirmed = confirmed(published.notes());
+            if confirmed >= LOAD.total() * fifths / 5 { Ok(()) } else { Err(confirmed) }
+        })
+        .await;
+    };
+    part(1).await;
+    workers.remove(0).terminate().await.assert_success();
+    partitions.spread(&mut attempts, &workers).await;
+    part(2).await;
+    workers.push(join());
+    partitions.spread(&mut attempts, &workers).await;
+    part(3).await;
+    // Killed while another one is just taking over.
+    let newest = join();
+    let joined = newest.id();
+    workers.push(newest);
+    eventually("the newest has its first message", async || {
+        let has_begun = attempts.notes().iter().any(|note| note.pid == joined);
+        if has_begun { Ok(()) } else { Err(attempts.notes().len()) }
+    })
+    .await;
+    let killed = workers.remove(0);
+    let killed_id = killed.id();
+    killed.kill().await;
+    partitions.spread(&mut attempts, &workers).await;
+    part(4).await;
+    workers.push(join());
+    partitions.spread(&mut attempts, &workers).await;
+    assert!(handled(attempts.notes()) < LOAD.total(), "all this came too late");
+
+    producer.ended().await.assert_success();
+    eventually("all are handled", async || {
+        let handled = handled(attempts.notes());
+        if handled == LOAD.total() { Ok(()) } else { Err(handled) }
+    })
+    .await;
+    for worker in workers {
+        worker.terminate().await.assert_success();
+    }
+    let tally = tally(published.notes(), attempts.notes());
+    let trace = Trace::of(attempts.notes(), killed_id);
+    let in_hand = trace.in_hand_at_the_kill();
+    println!(
+        "RabbitMQ {}, 12 partitions, one process left, one was killed with {in_hand} in hand, three joined: {tally}",
+        place.server().version()
+    );
+    assert!(in_hand > 0, "the process was killed while it did nothing");
+    assert_eq!((tally.lost, tally.unexpected), (0, 0), "{tally}");
+    assert!(tally.duplicated <= PREFETCH, "one process was killed: {tally}");
+    trace.assert_ordered();
+}

@@ -1,0 +1,73 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use polymq_core::{Message, Service};
+use polymq_tests::real::{Deed, NAMESPACE, Note, Place, Process, Reader, eventually, start};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// How many the channel has.
+const COUNT: usize = 12;
+
+/// A channel like the one in the test.
+const PROBES: &str = "[channels.probes]\nkind = 'queue'\norder_by = 'key'\npartitions = 12";
+
+/// Which key lies in which partition.
+pub(super) struct Partitions(BTreeMap<String, usize>);
+
+impl Partitions {
+    /// Sends a message of each key, and reads from its routing key which partition it was sent to.
+    pub(super) async fn ask(place: &Place, keys: usize) -> Self {
+        let config = place.config(PROBES);
+        let shop = start(&config, Service::new(())).await;
+        let management = place.management();
+        management.put("queues/{vhost}/spy", json!({})).await;
+        let all = Some(json!({ "routing_key": "#" }));
+        let path = format!("bindings/{{vhost}}/e/{NAMESPACE}.probes/q/spy");
+        management.call(Method::POST, &path, all).await;
+        let probe = |n| Message::new(format!("k{n}")).with_key(format!("k{n}"));
+        for outcome in shop.publisher().publish_all("probes", (0..keys).map(probe)).await.unwrap() {
+            outcome.into_result().unwrap();
+        }
+        let partition_of = |probe: Value| {
+            let (key, routed) = (probe["payload"].as_str()?, probe["routing_key"].as_str()?);
+            Some((key.to_owned(), routed.split('.').next()?.parse().ok()?))
+        };
+        let probes = management.take("spy", keys).await;
+        let found: BTreeMap<_, usize> = probes.into_iter().filter_map(partition_of).collect();
+        assert_eq!(found.len(), keys);
+        let used: BTreeSet<_> = found.values().collect();
+        assert_eq!(used.len(), COUNT, "partitions that no key lies in: {found:?}");
+        Self(found)
+    }
+
+    /// Waits until messages of each partition come to one of these processes, each process has some, and
+    /// none has more than four above its share. Who gets which is drawn by lot: this holds but for once
+    /// in a few thousand draws.
+    pub(super) async fn spread(&self, attempts: &mut Reader, workers: &[Process]) {
+        let since = attempts.notes().len();
+        let most = COUNT / workers.len() + 4;
+        let spread = eventually("the partitions are spread over the processes", async || {
+            let owners = self.owners(&attempts.notes()[since..]);
+            let mut counts: Vec<_> = workers
+                .iter()
+                .map(|worker| owners.values().filter(|owner| **owner == worker.id()).count())
+                .collect();
+            counts.sort_unstable();
+            let all_have_one = counts.iter().sum::<usize>() == COUNT;
+            let is_even = counts[0] > 0 && counts[counts.len() - 1] <= most;
+            if all_have_one && is_even { Ok(counts) } else { Err(counts) }
+        })
+        .await;
+        println!("{COUNT} partitions over {} processes: {spread:?}", workers.len());
+    }
+
+    /// The process that got the latest message of each partition.
+    fn owners(&self, notes: &[Note]) -> BTreeMap<usize, u32> {
+        let began = notes.iter().filter(|note| note.deed == Deed::Began);
+        let owner = |note: &Note| {
+            let (key, _) = note.id.rsplit_once('-').unwrap();
+            (self.0[key], note.pid)
+        };
+        began.map(owner).collect()
+    }
+}

@@ -14,8 +14,8 @@ use super::{Case, all};
 use crate::Fixture;
 use crate::ledger::Tally;
 
-/// How long one case may take.
-const DEADLINE: Duration = Duration::from_secs(90);
+/// How long the broker may take to say what it can do.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// Runs every case.
 ///
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 pub async fn run(fixture: &dyn Fixture) -> Report {
     let start = Instant::now();
     let cases: Vec<&'static Case> = all().collect();
-    let applies = guarded(applies(fixture, &cases)).await;
+    let applies = guarded(ANSWER, applies(fixture, &cases)).await;
     let mut reports = Vec::new();
     for company in Company::ALL {
         let numbered = cases.iter().enumerate().filter(|(_, case)| case.company() == company);
@@ -50,7 +50,7 @@ pub async fn run_case(fixture: &dyn Fixture, name: &str) -> Result<CaseReport> {
         Error::new(ErrorKind::NotFound, format!("no conformance case is called `{name}`"))
             .with_help(format!("use one of: {}", names.join(", ")))
     })?;
-    let applies = guarded(applies(fixture, &[case])).await;
+    let applies = guarded(ANSWER, applies(fixture, &[case])).await;
     Ok(execute(fixture, case, applies.map(|mut reasons| reasons.remove(0))).await)
 }
 
@@ -72,7 +72,7 @@ async fn execute(
 ) -> CaseReport {
     let start = Instant::now();
     let (verdict, counts) = match ruled_out {
-        Ok(None) => match guarded((case.body)(fixture)).await {
+        Ok(None) => match guarded(case.company().deadline(), (case.body)(fixture)).await {
             Ok(counts) => (Verdict::Passed, counts),
             Err(error) => failed(error),
         },
@@ -89,11 +89,14 @@ async fn execute(
 }
 
 /// Ends what hangs, and keeps a panic from the other cases.
-async fn guarded<T>(body: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
-    match timeout(DEADLINE, AssertUnwindSafe(body).catch_unwind()).await {
+async fn guarded<T>(
+    limit: Duration,
+    body: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, String> {
+    match timeout(limit, AssertUnwindSafe(body).catch_unwind()).await {
         Ok(Ok(done)) => done.map_err(|error| format!("{error:#}")),
         Ok(Err(panic)) => Err(format!("panicked: {}", text_of(&*panic))),
-        Err(_) => Err(format!("hung: not done after {DEADLINE:?}")),
+        Err(_) => Err(format!("hung: not done after {limit:?}")),
     }
 }
 

@@ -10,6 +10,7 @@ use polymq_core::broker::{
     ChannelKind, Connect, Consumer, Event, EventSender, Events, Settlement, Subscription, Topology,
 };
 use polymq_core::{Delivery, ErrorKind, Result};
+use polymq_testkit::containers::RabbitmqServer;
 use tokio::time::{Instant, timeout};
 
 use crate::config::BrokerTable;
@@ -47,9 +48,8 @@ impl Scene {
     }
 
     async fn new(count: usize, ordered: bool) -> Self {
-        let url = std::env::var("TEST_RABBITMQ_URL").expect(
-            "these tests need a RabbitMQ: run `cargo xtask test`, or set TEST_RABBITMQ_URL to one, such as amqp://guest:guest@localhost:5672/%2f",
-        );
+        let server = RabbitmqServer::shared().await.unwrap();
+        let url = server.url().to_owned();
         let namespace = "test".parse().unwrap();
         let topology = Topology { namespace, channels: Vec::new() };
         let request = Connect::new("test", vec![url.into()], topology, soon());

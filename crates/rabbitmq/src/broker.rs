@@ -186,6 +186,7 @@ impl Broker for RabbitmqBroker {
             kind: layout.kind,
             ordered: layout.partitions.is_some(),
             number: self.consumers.fetch_add(1, Ordering::Relaxed),
+            broker_events: self.events.clone(),
             subscription,
         };
         let attached = RabbitmqConsumer::attach(wanted, deadline).await;

@@ -50,6 +50,8 @@ pub(crate) struct Attach {
     pub(crate) subscription: Subscription,
     /// Tells the consumers of a broker apart: in their tokens.
     pub(crate) number: u32,
+    /// The broker's events, which repeat what people have to act on.
+    pub(crate) broker_events: EventSender,
 }
 
 /// A subscription to one group.
@@ -72,7 +74,7 @@ impl RabbitmqConsumer {
     /// `NotFound` for a queue that isn't there, `PermissionDenied` for one that the user may not read.
     /// At the deadline, why there is no connection.
     pub(crate) async fn attach(wanted: Attach, deadline: Instant) -> Result<Self> {
-        let Attach { mut link, group, kind, ordered, subscription, number } = wanted;
+        let Attach { mut link, group, kind, ordered, subscription, number, broker_events } = wanted;
         let plan = Plan::new(&group, ordered, &subscription);
         let named = |e: Error| e.with_operation("subscribe").with_channel(&subscription.channel);
         let (session, (attachment, sources)) = loop {
@@ -91,6 +93,7 @@ impl RabbitmqConsumer {
             link: link.clone(),
             plan,
             events: events.clone(),
+            broker_events,
             number,
             name: subscription.consumer.to_string(),
         };

@@ -26,6 +26,7 @@ pub(crate) struct Supervisor {
     pub(crate) link: watch::Receiver<State>,
     pub(crate) plan: Plan,
     pub(crate) events: EventSender,
+    pub(crate) broker_events: EventSender,
     /// The consumer's number, for its tokens.
     pub(crate) number: u32,
     pub(crate) name: String,
@@ -42,12 +43,18 @@ impl Supervisor {
             }
             let Some(number) = self.attach().await else { return };
             session = number;
-            self.events.send(match reason {
-                Reason::Disconnected(_) => Event::Recovered,
-                Reason::Lost(reason) => Event::Recreated { reason },
-                Reason::Recall => continue,
-            });
+            match reason {
+                Reason::Disconnected(_) => self.events.send(Event::Recovered),
+                Reason::Lost(reason) => self.tell_all(&Event::Recreated { reason }),
+                Reason::Recall => {}
+            }
         }
+    }
+
+    /// Tells whoever listens to the consumer or to the broker.
+    fn tell_all(&self, event: &Event) {
+        self.events.send(event.clone());
+        self.broker_events.send(event.clone());
     }
 
     async fn until_lost(&mut self, session: u32) -> Reason {
@@ -135,7 +142,7 @@ impl Supervisor {
             if refusal.missing.is_some() && refusal.missing != told {
                 told.clone_from(&refusal.missing);
                 let object = told.iter().map(ToString::to_string).collect();
-                self.events.send(Event::TopologyLost { object });
+                self.tell_all(&Event::TopologyLost { object });
             }
             if !refusal.error.is_retryable() {
                 self.shared.fail(refusal.error);

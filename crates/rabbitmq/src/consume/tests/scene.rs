@@ -127,6 +127,7 @@ impl Scene {
             ordered: self.ordered,
             subscription,
             number: rand::random(),
+            broker_events: EventSender::default(),
         };
         RabbitmqConsumer::attach(wanted, soon()).await
     }

@@ -59,12 +59,15 @@ impl Lane {
         self.stopping.get_or_insert(latest);
     }
 
-    /// When a lane that is stopping ends, as it looks now. Whoever drains pauses first, and finishes what
-    /// is in hand.
-    pub(super) fn ends_at(&self, is_paused: bool) -> Option<Instant> {
+    /// When it ends, as it looks now: a lane that was lost at once, one that is stopping with the last
+    /// settlement. Whoever drains pauses first, and finishes what is in hand.
+    pub(super) fn ends_at(&self, now: Instant, is_paused: bool) -> Option<Instant> {
+        if self.lost.is_some() {
+            return Some(now);
+        }
         let latest = self.stopping?;
         match self.watermark.in_hand() {
-            0 => Some(self.issued.map_or_else(Instant::now, |issued| issued + SETTLING)),
+            0 => Some(self.issued.map_or(now, |issued| issued + SETTLING)),
             _ => Some(latest).filter(|_| !is_paused),
         }
     }

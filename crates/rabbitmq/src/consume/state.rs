@@ -190,11 +190,8 @@ impl State {
 
     pub(super) fn order(&mut self) -> Order {
         let now = Instant::now();
-        let ends_at = |lane: &Lane| match lane.lost {
-            Some(_) => Some(now),
-            None => lane.ends_at(self.paused),
-        };
-        let ends = self.lanes.iter().enumerate().filter_map(|(n, lane)| Some((ends_at(lane)?, n)));
+        let lanes = self.lanes.iter().enumerate();
+        let ends = lanes.filter_map(|(n, lane)| Some((lane.ends_at(now, self.paused)?, n)));
         match ends.min() {
             Some((at, n)) if at <= now => {
                 self.has_changed = true;

@@ -28,6 +28,20 @@ pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+pub(super) fn url() -> String {
+    std::env::var("TEST_RABBITMQ_URL").expect(
+        "these tests need a RabbitMQ: run `cargo xtask test`, or set TEST_RABBITMQ_URL to one, such as amqp://guest:guest@localhost:5672/%2f",
+    )
+}
+
+pub(super) async fn link(url: String) -> Link {
+    let namespace = "test".parse().unwrap();
+    let topology = Topology { namespace, channels: Vec::new() };
+    let request = Connect::new("test", vec![url.into()], topology, soon());
+    let target = Arc::new(Target::new(&request, BrokerTable::default()).unwrap());
+    Link::open(target, "consume", EventSender::default(), soon()).await.unwrap()
+}
+
 pub(super) struct Scene {
     pub(super) link: Arc<Link>,
     pub(super) channel: Channel,
@@ -47,14 +61,7 @@ impl Scene {
     }
 
     async fn new(count: usize, ordered: bool) -> Self {
-        let url = std::env::var("TEST_RABBITMQ_URL").expect(
-            "these tests need a RabbitMQ: run `cargo xtask test`, or set TEST_RABBITMQ_URL to one, such as amqp://guest:guest@localhost:5672/%2f",
-        );
-        let namespace = "test".parse().unwrap();
-        let topology = Topology { namespace, channels: Vec::new() };
-        let request = Connect::new("test", vec![url.into()], topology, soon());
-        let target = Arc::new(Target::new(&request, BrokerTable::default()).unwrap());
-        let link = Link::open(target, "consume", EventSender::default(), soon()).await.unwrap();
+        let link = link(url()).await;
         let channel = link.session(soon()).await.unwrap().channel(soon()).await.unwrap();
         let stem = format!("consume-test-{:016x}", rand::random::<u64>());
         let queues = (0..count).map(|n| format!("{stem}.{n}").into()).collect();
@@ -116,12 +123,20 @@ impl Scene {
     }
 
     pub(super) async fn try_consumer(&self, prefetch: usize) -> Result<RabbitmqConsumer> {
+        self.consumer_on(&self.link, prefetch).await
+    }
+
+    pub(super) async fn consumer_on(
+        &self,
+        link: &Link,
+        prefetch: usize,
+    ) -> Result<RabbitmqConsumer> {
         let name = || "orders".parse().unwrap();
         let (group, consumer) = ("mailer".parse().unwrap(), "mailer".parse().unwrap());
         let subscription =
             Subscription::new(name(), group, consumer, prefetch, Duration::from_secs(600));
         let wanted = Attach {
-            link: self.link.watch(),
+            link: link.watch(),
             group: self.group.clone(),
             kind: ChannelKind::Queue,
             ordered: self.ordered,

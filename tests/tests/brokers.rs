@@ -9,9 +9,8 @@ use polymq_testkit::containers::RabbitmqServer;
 
 #[tokio::test]
 async fn every_broker_that_the_tests_need_can_be_had() {
-    let starting = ["4.3", "4.0"].map(|series| async move {
-        (series, RabbitmqServer::dedicated(series, "conformance").await)
-    });
+    let starting =
+        ["4.3", "4.0"].map(|series| async move { (series, RabbitmqServer::series(series).await) });
     let mut started = join_all(starting).await;
     started.push(("", RabbitmqServer::shared().await));
     println!("memory          in the process");

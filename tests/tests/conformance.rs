@@ -48,14 +48,20 @@ fn save(fixture: &str, table: &str) {
     fs::write(folder.join(format!("{fixture}.txt")), table).unwrap();
 }
 
+async fn rabbitmq_passes(series: &str) {
+    let fixture = RabbitmqFixture::start(series).await.unwrap();
+    passes(&fixture).await;
+    fixture.remove().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_4_3_conforms() {
-    passes(&RabbitmqFixture::start("4.3").await.unwrap()).await;
+    rabbitmq_passes("4.3").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_4_0_conforms() {
-    passes(&RabbitmqFixture::start("4.0").await.unwrap()).await;
+    rabbitmq_passes("4.0").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,8 +9,9 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDe
 use lapin::types::{FieldTable, ShortString};
 use polymq_core::broker::{Browse, PeekHandle, Peeked};
 use polymq_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::consume::SETTLING;
 use crate::convert;
 use crate::error;
 use crate::link::Link;
@@ -22,8 +23,8 @@ const SHOWN: usize = 10_000;
 /// A look at one source, through an AMQP channel of its own.
 ///
 /// RabbitMQ has no other way to show a message than to hand it out. What was shown is away from its
-/// consumers until the look ends, and then may count as delivered once more. Closing gives it back in its
-/// order, dropping in any.
+/// consumers until the look ends, and then counts as delivered once more. A look that is dropped rather
+/// than closed gives them back in no particular order.
 #[derive(Debug)]
 pub(crate) struct QueueBrowse {
     channel: Channel,
@@ -118,6 +119,8 @@ impl Browse for QueueBrowse {
         for handle in handles {
             results.push(self.remove_one(handle).await);
         }
+        // What is said to be gone is gone even if the look is dropped now.
+        sleep(SETTLING).await;
         results
     }
 
@@ -127,6 +130,7 @@ impl Browse for QueueBrowse {
             self.channel.basic_nack(*tag, BasicNackOptions { multiple: false, requeue: true })
         });
         answer(Instant::now() + PATIENCE, try_join_all(back)).await?;
+        sleep(SETTLING).await;
         let closed = self.channel.close(200, "looked".into());
         answer(Instant::now() + PATIENCE, closed).await
     }

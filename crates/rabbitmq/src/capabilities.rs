@@ -99,7 +99,7 @@ pub(crate) fn capabilities(
     )
     .without(
         C::Priority,
-        "how many priorities a queue has differs between versions of RabbitMQ",
+        format!("the priorities of {version} are not those of other versions"),
         "use a channel per priority",
     )
     .without(

@@ -44,7 +44,7 @@ use receive::Intake;
 use supervise::Supervisor;
 
 pub(crate) use attachment::Attachment;
-pub(crate) use lane::Lane;
+pub(crate) use lane::{Lane, SETTLING};
 pub(crate) use state::{Shared, State};
 
 /// What a consumer is attached to.

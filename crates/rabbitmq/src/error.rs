@@ -22,7 +22,7 @@ pub(crate) fn native(error: &lapin::Error) -> Error {
         ),
         _ => (ErrorKind::Other, None),
     };
-    let translated = Error::new(kind, text(error)).with_source(error.clone());
+    let translated = with_cause(Error::new(kind, text(error)), error);
     match help {
         Some(help) => translated.with_help(help),
         None => translated,
@@ -63,7 +63,15 @@ pub(crate) fn connecting(error: &lapin::Error) -> Error {
         }
         _ => return native(error).with_operation("connect"),
     };
-    translated.with_operation("connect").with_source(error.clone())
+    with_cause(translated.with_operation("connect"), error)
+}
+
+/// Keeps the native error as the cause, unless its text says all that it knows.
+fn with_cause(translated: Error, native: &lapin::Error) -> Error {
+    match native.kind() {
+        Native::ProtocolError(_) => translated,
+        _ => translated.with_source(native.clone()),
+    }
 }
 
 fn by_code(code: &AMQPErrorKind) -> (ErrorKind, Option<&'static str>) {

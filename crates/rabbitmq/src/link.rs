@@ -22,6 +22,9 @@ use crate::target::Target;
 /// The longest that one attempt to connect may take, handshake included.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
+/// How long before the deadline the last attempt begins, however long the wait before it would be.
+const LAST_ATTEMPT: Duration = Duration::from_millis(500);
+
 /// How often a connection is looked at that says nothing.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -92,17 +95,19 @@ impl Link {
         deadline: Instant,
     ) -> Result<Self> {
         let mut delays = backoff();
+        let last = deadline.checked_sub(LAST_ATTEMPT).unwrap_or(deadline);
         let connection = loop {
             let error = match attempt(&target, purpose, deadline).await {
                 Ok(connection) => break connection,
                 Err(error) => error.with_broker(target.broker()),
             };
-            let next = Instant::now() + delays.next().unwrap_or_default();
-            if !error.is_retryable() || next >= deadline {
+            let now = Instant::now();
+            if !error.is_retryable() || now >= last {
                 return Err(error);
             }
             tracing::debug!(%error, purpose, "not connected yet");
-            tokio::time::sleep_until(next).await;
+            let next = now + delays.next().unwrap_or_default();
+            tokio::time::sleep_until(next.min(last)).await;
         };
         let session = Session { number: 1, connection: Arc::new(connection) };
         let (sender, state) = watch::channel(State::Up(session.clone()));

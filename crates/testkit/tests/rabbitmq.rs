@@ -60,35 +60,14 @@ async fn what_was_confirmed_outlives_a_stop_and_a_kill_at_the_same_address() {
         server.restart().await.unwrap();
         assert_eq!(take(&vhost).await, text.as_bytes());
     }
-    vhost.delete().await.unwrap();
-}
-
-async fn connects(url: &str) -> bool {
-    Connection::connect(url, ConnectionProperties::default()).await.is_ok()
 }
 
 #[tokio::test]
-async fn a_virtual_host_goes_with_its_last_handle_and_no_other_goes_with_it() {
+async fn a_virtual_host_has_nothing_of_another_one() {
     let server = RabbitmqServer::shared().await.unwrap();
-    let (gone, kept) = (server.vhost().await.unwrap(), server.vhost().await.unwrap());
-    publish(&gone, "in the way").await;
-    let url = gone.url().to_owned();
-    assert!(connects(&url).await);
-    drop(gone);
-    assert!(!connects(&url).await);
-    assert!(connects(kept.url()).await);
-}
-
-#[tokio::test]
-async fn deleting_objects_spares_those_of_another_name() {
-    let vhost = RabbitmqServer::shared().await.unwrap().vhost().await.unwrap();
-    publish(&vhost, "kept").await;
-    let channel = open(&vhost).await;
-    let (options, none) = (QueueDeclareOptions::durable(), FieldTable::default());
-    channel.queue_declare("case-1.q".into(), options, none).await.unwrap();
-    vhost.delete_objects("case-1.").await.unwrap();
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let found = channel.queue_declare("case-1.q".into(), passive, FieldTable::default()).await;
-    assert!(found.is_err(), "{found:?}");
-    assert_eq!(take(&vhost).await, b"kept");
+    let (one, other) = (server.vhost().await.unwrap(), server.vhost().await.unwrap());
+    publish(&one, "mine").await;
+    let got = open(&other).await.basic_get("q".into(), BasicGetOptions { no_ack: true }).await;
+    assert!(got.unwrap().is_none());
+    assert_eq!(take(&one).await, b"mine");
 }

@@ -61,8 +61,11 @@ async fn without_the_right_to_declare_only_an_existing_topology_will_do(series: 
     let user = place.vhost().name();
     let management = place.management();
     management.put(&format!("users/{user}"), json!({ "password": "p", "tags": "" })).await;
-    let rights = json!({ "configure": "^$", "write": ".*", "read": ".*" });
-    management.put(&format!("permissions/{{vhost}}/{user}"), rights).await;
+    let grant = async |write: &str| {
+        let rights = json!({ "configure": "^$", "write": write, "read": ".*" });
+        management.put(&format!("permissions/{{vhost}}/{user}"), rights).await;
+    };
+    grant(".*").await;
     let url = place.url_as(user, "p", place.address());
     let with = |policy: &str| place.config_at(&url, &format!("topology = \"{policy}\"\n{ORDERS}"));
 
@@ -80,6 +83,10 @@ async fn without_the_right_to_declare_only_an_existing_topology_will_do(series: 
         until_handled(&running, "mailer", 1).await;
         assert!(running.drain().await.is_clean(), "{policy}");
     }
+    // To check, reading is enough.
+    grant("^$").await;
+    let reader = try_start(&with("check"), Service::new(())).await;
+    assert!(reader.unwrap().drain().await.is_clean());
     drop(operator);
     management.delete(&format!("users/{user}")).await;
 }

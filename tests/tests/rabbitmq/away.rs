@@ -35,11 +35,11 @@ async fn a_start_waits_for_a_broker_that_is_away(series: &str) {
         place.config_at(&url, &format!("connect_timeout = \"{timeout}\"\n{ORDERS}"))
     };
     let (began, log) = (Instant::now(), Log::default());
-    let error = try_start(&config("1s"), service(&log)).await.unwrap_err();
+    let error = try_start(&config("2s"), service(&log)).await.unwrap_err();
     let waited = began.elapsed();
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error:?}");
     assert!(error.to_string().contains(&proxy.address()), "where: {error}");
-    assert!((1..4).contains(&waited.as_secs()), "{waited:?}");
+    assert!((1400..4000).contains(&waited.as_millis()), "{waited:?}");
 
     let config = config("30s");
     let starting = tokio::spawn({

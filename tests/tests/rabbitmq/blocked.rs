@@ -55,7 +55,7 @@ async fn blocked(place: &Outages) {
     let error = impatient.publish_message("orders", Message::new("too much")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
     eventually("the application is told", async || match events.try_recv() {
-        Some(Event::Blocked { reason }) => Ok(println!("blocked: {reason}")),
+        Some(Event::Blocked { .. }) => Ok(()),
         other => Err(other),
     })
     .await;

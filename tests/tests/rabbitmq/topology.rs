@@ -1,5 +1,6 @@
 //! Objects that are not as the configuration wants them, or are there no more.
 
+use polymq_core::broker::Event;
 use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
 use polymq_tests::bed::Log;
 use polymq_tests::real::{Place, eventually, start, try_start, until_handled};
@@ -46,7 +47,7 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     let place = Place::shared(series).await;
     let config = place.config(ORDERS);
     let log = Log::default();
-    let running = &start(&config, Service::new(log.clone()).on("mailer", handle)).await;
+    let running = start(&config, Service::new(log.clone()).on("mailer", handle)).await;
     let publish = async |id: &str| {
         let message = Message::new(id.to_owned()).with_id(id);
         running.publisher().publish_message("orders", message).await
@@ -54,14 +55,14 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     publish("before").await.unwrap();
     until_handled(&running, "mailer", 1).await;
 
+    let mut events = running.broker_of("orders").unwrap().events();
     place.management().delete("queues/{vhost}/test.orders").await;
-    let attached = |wanted| {
-        eventually("the queue is missed, then taken up", async move || {
-            let status = running.state("mailer").unwrap().broker;
-            if status.attached == wanted { Ok(()) } else { Err(status) }
-        })
-    };
-    attached(false).await;
+    eventually("the application is told", async || match events.try_recv() {
+        Some(Event::TopologyLost { object }) if object == "test.orders" => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert!(!running.state("mailer").unwrap().broker.attached);
     // The exchange is still there, and what it cannot route is parked, not lost.
     publish("meanwhile").await.unwrap();
     let parked = place.management().take("test._homeless", 10).await;
@@ -69,7 +70,6 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     assert_eq!(parked, ["meanwhile"]);
 
     let operator = start(&config, Service::new(())).await;
-    attached(true).await;
     publish("after").await.unwrap();
     eventually("the service goes on", async || {
         let handled = log.all();

@@ -22,8 +22,14 @@ pub(crate) async fn run(cli: &Cli, args: &CheckArgs) -> Result<Exit, Failure> {
     };
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     print(cli, &findings)?;
-    say(&format!("{errors} errors, {} warnings", findings.len() - errors));
+    let warnings = findings.len() - errors;
+    say(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     Ok(if errors == 0 { Exit::Done } else { Exit::No })
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn print(cli: &Cli, findings: &[Finding]) -> Result<(), Failure> {

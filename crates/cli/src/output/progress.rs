@@ -7,8 +7,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(crate) fn start() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    /// `alone` says that nothing else writes to the terminal, except [`aside`](Self::aside).
+    pub(crate) fn start(alone: bool) -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.set_draw_target(match alone {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        });
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(200));
         }

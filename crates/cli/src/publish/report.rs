@@ -1,3 +1,5 @@
+use std::io::{self, IsTerminal};
+
 use polymq::MessageId;
 use serde::Serialize;
 
@@ -56,10 +58,11 @@ struct Counts {
 
 impl Report {
     pub(super) fn new(cli: &Cli) -> Self {
+        let style = Style::of(cli);
         Self {
-            style: Style::of(cli),
+            style,
             stdout: Stdout::new(),
-            progress: Progress::start(),
+            progress: Progress::start(style == Style::Table || !io::stdout().is_terminal()),
             counts: Counts::default(),
             broken: None,
         }
@@ -104,9 +107,9 @@ impl Report {
             let Counts { confirmed, unconfirmed, rejected, malformed } = self.counts;
             let row = [confirmed, unconfirmed, rejected, malformed].map(|n| n.to_string());
             let table = table(["confirmed", "unconfirmed", "rejected", "malformed"], [row]);
-            self.progress.aside(|| self.stdout.text(&table.to_string()))?;
+            self.stdout.text(&table.to_string())?;
         }
-        self.stdout.flush()?;
+        self.progress.aside(|| self.stdout.flush())?;
         Ok(match self.counts {
             Counts { unconfirmed: 0, rejected: 0, malformed: 0, .. } => Exit::Done,
             Counts { unconfirmed: 0, rejected: 0, .. } => Exit::DataError,

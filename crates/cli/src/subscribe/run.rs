@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ impl Watch<'_> {
         let mut idle = self.idle.map(|limit| Idle::new(limit, Instant::now()));
         let mut look = interval(idle.as_ref().map_or(REFRESH, Idle::period).min(REFRESH));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let progress = Progress::start();
+        // Where messages are shown, they are the progress.
+        let progress = Progress::start(!io::stdout().is_terminal());
         loop {
             tokio::select! {
                 () = &mut *stop => return Ok(()),

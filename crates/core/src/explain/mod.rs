@@ -150,3 +150,40 @@ fn section<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::App;
+    use crate::config::Config;
+
+    fn explained(consumer: &str) -> String {
+        let text = format!(
+            "[broker]\nurl = 'memory://'\n[channels.emails]\nkind = 'queue'\n[channels.orders]\n\
+             kind = 'queue'\norder_by = 'key'\n[consumers.c]\n{consumer}"
+        );
+        let config = Config::builder().text("polymq.toml", text).build().unwrap();
+        App::new().explain(&config, "c", None).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_retry_waits_in_the_broker_unless_it_holds_its_key() {
+        assert!(explained("channel = 'emails'").contains("in the group's retry inbox"));
+        assert!(
+            explained("channel = 'orders'").contains("in the process, holding the message's key")
+        );
+    }
+
+    #[test]
+    fn what_is_acked_before_is_neither_retried_nor_repeated() {
+        let text = explained("channel = 'emails'\nack = 'before'");
+        assert!(text.contains("at most once") && text.contains("handled is lost"), "{text}");
+        assert!(!text.contains("after a delay"), "{text}");
+    }
+
+    #[test]
+    fn the_bounds_name_the_keys_that_set_them() {
+        let text = explained("channel = 'emails'\nprefetch = 300");
+        assert!(text.contains("at most the 300 messages in hand (consumers.c.prefetch)"), "{text}");
+        assert!(text.contains("1024 unconfirmed messages (publish.window)"), "{text}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::settle::Watermark;
 /// How long settlements may take to reach a quorum queue. Its broker-side client holds back what is above
 /// 32 commands in flight, tells nobody, and drops it when the AMQP channel closes: those messages would
 /// come again.
-const SETTLING: Duration = Duration::from_millis(100);
+pub(crate) const SETTLING: Duration = Duration::from_millis(100);
 
 /// One AMQP channel of a consumer, from its opening to its end, and what is unsettled on it.
 ///

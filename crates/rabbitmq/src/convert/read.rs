@@ -77,8 +77,7 @@ pub(crate) fn read(properties: &BasicProperties, data: Vec<u8>, subject: Option<
     if let Some(at) = own.deliver_at {
         message = message.with_deliver_at(Timestamp::from_millis(at));
     }
-    let expiration = text(properties.expiration()).and_then(|ms| ms.parse().ok());
-    if let Some(ttl) = ttl.or(expiration.map(Duration::from_millis)) {
+    if let Some(ttl) = ttl {
         message = message.with_ttl(ttl);
     }
     Received { message, delivery_count: own.delivery_count.saturating_add(1), malformed }

@@ -57,7 +57,7 @@ impl Lane {
         };
         item.route = route;
         let outcome = match answer(write(&self.shared, &channel, item, true)).await {
-            Ok(answer) => Some(self.shared.answered(answer, &item.send)),
+            Ok(answer) => Some(self.shared.answered(&answer, &item.send)),
             Err(reason) => {
                 self.channel = None;
                 // A step that isn't there is no failure as long as there are others.

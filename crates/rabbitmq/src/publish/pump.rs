@@ -226,7 +226,7 @@ async fn answers(
     let mut left = Vec::new();
     for (item, writing) in items.into_iter().zip(writings) {
         match answer(writing).await {
-            Ok(answer) => outcomes.push((item.index, shared.answered(answer, &item.send))),
+            Ok(answer) => outcomes.push((item.index, shared.answered(&answer, &item.send))),
             Err(reason) => left.push((item, reason)),
         }
     }

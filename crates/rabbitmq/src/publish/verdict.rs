@@ -14,7 +14,7 @@ const SUSPICIONS: u8 = 3;
 
 impl Shared {
     /// The outcome of a message that the broker has answered.
-    pub(super) fn answered(&self, answer: Answer, send: &Send) -> Outcome {
+    pub(super) fn answered(&self, answer: &Answer, send: &Send) -> Outcome {
         let destination = &send.destination;
         match answer {
             Answer::Ack(None) | Answer::NotRequested => Outcome::Confirmed(Confirmation::default()),

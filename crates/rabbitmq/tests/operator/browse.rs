@@ -43,6 +43,23 @@ async fn the_partitions_of_an_ordered_channel_are_purged_and_not_shown() {
 }
 
 #[tokio::test]
+async fn what_was_removed_stays_away_even_if_the_look_is_dropped() {
+    let scene = Scene::new().await;
+    let broker = scene.broker(vec![queue("q")]).await;
+    set_up(&*broker).await;
+    let foreign = scene.foreign().await;
+    for _ in 0..200 {
+        foreign.publish("shop.q", "").await;
+    }
+    let mut look = broker.admin().browse(&source("q"), StartPosition::Earliest).await.unwrap();
+    let handles: Vec<_> = look.next(150).await.unwrap().into_iter().map(|p| p.handle).collect();
+    let removed = look.remove(&handles).await;
+    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
+    drop(look);
+    foreign.holds("shop.q", 50).await;
+}
+
+#[tokio::test]
 async fn one_look_does_not_remove_what_another_showed() {
     let scene = Scene::new().await;
     let broker = scene.broker(vec![queue("q")]).await;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use polymq_core::broker::{Broker, Capability, ChannelKind, ChannelSpec};
@@ -38,6 +39,14 @@ impl Company {
             Self::Many => 8,
             Self::Few => 4,
             Self::Nobody => 1,
+        }
+    }
+
+    /// How long one case may take: a broker that holds what all the others left starts slowly.
+    pub(super) const fn deadline(self) -> Duration {
+        match self {
+            Self::Many | Self::Few => Duration::from_secs(90),
+            Self::Nobody => Duration::from_secs(240),
         }
     }
 }

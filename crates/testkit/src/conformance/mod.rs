@@ -14,9 +14,8 @@
 //!
 //! - A case that the broker's capabilities rule out is *not applicable*, with the reason that the
 //!   adapter gives; never passed, and never skipped in silence.
-//! - Cases run side by side, each in a namespace of its own, which is deleted when the case has ended.
-//!   Those that measure time come later, a few at once; those that take the broker down run alone, at
-//!   the end.
+//! - Cases run side by side, each in a namespace of its own. Those that measure time come later, a few
+//!   at once; those that take the broker down run alone, at the end.
 //! - Each case has a deadline: one that hangs fails by its name. One that panics fails, too.
 //! - Each case counts every message by its id, and the counts are in the report.
 //! - Nothing assumes real or paused time: cases poll for what must come true, with deadlines.
@@ -24,7 +23,6 @@
 mod case;
 mod cases;
 mod kit;
-mod namespaces;
 mod report;
 mod run;
 #[cfg(test)]

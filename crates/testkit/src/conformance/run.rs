@@ -9,14 +9,13 @@ use tokio::time::{Instant, timeout};
 
 use super::case::Company;
 use super::kit::soon;
-use super::namespaces::Namespaces;
 use super::report::{CaseReport, Report, Verdict};
 use super::{Case, all};
 use crate::Fixture;
 use crate::ledger::Tally;
 
-/// How long one case may take.
-const DEADLINE: Duration = Duration::from_secs(90);
+/// How long the broker may take to say what it can do.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// Runs every case.
 ///
@@ -24,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 pub async fn run(fixture: &dyn Fixture) -> Report {
     let start = Instant::now();
     let cases: Vec<&'static Case> = all().collect();
-    let applies = guarded(applies(fixture, &cases)).await;
+    let applies = guarded(ANSWER, applies(fixture, &cases)).await;
     let mut reports = Vec::new();
     for company in Company::ALL {
         let numbered = cases.iter().enumerate().filter(|(_, case)| case.company() == company);
@@ -51,20 +50,18 @@ pub async fn run_case(fixture: &dyn Fixture, name: &str) -> Result<CaseReport> {
         Error::new(ErrorKind::NotFound, format!("no conformance case is called `{name}`"))
             .with_help(format!("use one of: {}", names.join(", ")))
     })?;
-    let applies = guarded(applies(fixture, &[case])).await;
+    let applies = guarded(ANSWER, applies(fixture, &[case])).await;
     Ok(execute(fixture, case, applies.map(|mut reasons| reasons.remove(0))).await)
 }
 
 /// For each case why it does not apply; `None` if it does. One connection answers for all.
 async fn applies(fixture: &dyn Fixture, cases: &[&Case]) -> anyhow::Result<Vec<Option<String>>> {
-    let namespaces = Namespaces::of(fixture);
-    let topology = Topology { namespace: namespaces.namespace().await?, channels: Vec::new() };
-    let broker = namespaces.connect(topology).await?;
+    let topology = Topology { namespace: fixture.namespace().await?, channels: Vec::new() };
+    let broker = fixture.connect(topology).await?;
     let lifecycle = fixture.lifecycle();
     let reasons: Result<Vec<_>> =
         cases.iter().map(|case| case.ruled_out(&*broker, &lifecycle)).collect();
     broker.close(soon()).await?;
-    namespaces.discard_all().await?;
     Ok(reasons?)
 }
 
@@ -75,7 +72,10 @@ async fn execute(
 ) -> CaseReport {
     let start = Instant::now();
     let (verdict, counts) = match ruled_out {
-        Ok(None) => attempt(fixture, case).await,
+        Ok(None) => match guarded(case.company().deadline(), (case.body)(fixture)).await {
+            Ok(counts) => (Verdict::Passed, counts),
+            Err(error) => failed(error),
+        },
         Ok(Some(reason)) => (Verdict::NotApplicable { reason }, Tally::default()),
         Err(error) => failed(format!("the broker could not be asked: {error}")),
     };
@@ -88,23 +88,15 @@ async fn execute(
     }
 }
 
-async fn attempt(fixture: &dyn Fixture, case: &Case) -> (Verdict, Tally) {
-    let namespaces = Namespaces::of(fixture);
-    let outcome = guarded((case.body)(&namespaces)).await;
-    let discarded = guarded(async { Ok(namespaces.discard_all().await?) }).await;
-    match (outcome, discarded) {
-        (Ok(counts), Ok(())) => (Verdict::Passed, counts),
-        (Ok(_), Err(error)) => failed(format!("what it left could not be deleted: {error}")),
-        (Err(error), _) => failed(error),
-    }
-}
-
 /// Ends what hangs, and keeps a panic from the other cases.
-async fn guarded<T>(body: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
-    match timeout(DEADLINE, AssertUnwindSafe(body).catch_unwind()).await {
+async fn guarded<T>(
+    limit: Duration,
+    body: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, String> {
+    match timeout(limit, AssertUnwindSafe(body).catch_unwind()).await {
         Ok(Ok(done)) => done.map_err(|error| format!("{error:#}")),
         Ok(Err(panic)) => Err(format!("panicked: {}", text_of(&*panic))),
-        Err(_) => Err(format!("hung: not done after {DEADLINE:?}")),
+        Err(_) => Err(format!("hung: not done after {limit:?}")),
     }
 }
 

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use polymq_core::{Error, ErrorKind, Result};
 use testcontainers::bollard::Docker;
+use testcontainers::bollard::errors::Error as EngineError;
+use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
 use testcontainers::core::{ExecCommand, IntoContainerPort};
 use testcontainers::runners::AsyncRunner;
@@ -60,6 +62,15 @@ impl Container {
         Ok(Self { inner, engine: engine.clone(), name: name.to_owned() })
     }
 
+    /// Removes the container of this name, with its data, if there is one.
+    pub(super) async fn remove_named(engine: &Docker, name: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match engine.remove_container(name, Some(options)).await {
+            Ok(()) | Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(failed("remove", name, error)),
+        }
+    }
+
     /// The container's name, for `docker logs`.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -103,6 +114,14 @@ impl Container {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// Removes the container, with its data.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn remove(self) -> Result<()> {
+        Self::remove_named(&self.engine, &self.name).await
     }
 
     /// Runs a command in the container, such as `rabbitmqctl`, to its end: what it printed.

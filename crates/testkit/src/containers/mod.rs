@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The first test that asks starts the container; all later ones, of later runs too, find it
-//! running. Each test has a place of its own in it, which is deleted when the test ends. Containers
+//! running. Each test has a place of its own in it, which a later run deletes. Containers
 //! are named `polymq-…` and stay until somebody removes them.
 //!
 //! | variable | what it sets | default |

@@ -77,7 +77,7 @@ async fn partitions_follow_consumers_that_join_and_leave_and_nothing_comes_again
 async fn what_a_vanished_consumer_had_goes_to_the_others() {
     let scene = Scene::partitions(COUNT as usize).await;
     let journal = Arc::new(Journal::default());
-    let relay = Relay::open().await;
+    let relay = Relay::open(&scene.url).await;
     let link = link(relay.url()).await;
     let vanishing = scene.consumer_on(&link, PREFETCH).await.unwrap();
     let vanishing = Worker::start(vanishing, &journal, WORK);
@@ -100,7 +100,7 @@ async fn what_a_vanished_consumer_had_goes_to_the_others() {
 async fn nothing_is_stuck_when_a_consumer_vanishes_while_it_gives_partitions_up() {
     let scene = Scene::partitions(COUNT as usize).await;
     let journal = Arc::new(Journal::default());
-    let relay = Relay::open().await;
+    let relay = Relay::open(&scene.url).await;
     let link = link(relay.url()).await;
     let vanishing = scene.consumer_on(&link, 200).await.unwrap();
     publish(&scene, 0..20).await;

@@ -10,6 +10,7 @@ use polymq_core::broker::{
     ChannelKind, Connect, Consumer, Event, EventSender, Events, Settlement, Subscription, Topology,
 };
 use polymq_core::{Delivery, ErrorKind, Result};
+use polymq_testkit::containers::RabbitmqServer;
 use tokio::time::{Instant, timeout};
 
 use crate::config::BrokerTable;
@@ -28,13 +29,8 @@ pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-pub(super) fn url() -> String {
-    std::env::var("TEST_RABBITMQ_URL").expect(
-        "these tests need a RabbitMQ: run `cargo xtask test`, or set TEST_RABBITMQ_URL to one, such as amqp://guest:guest@localhost:5672/%2f",
-    )
-}
-
-pub(super) async fn link(url: String) -> Link {
+/// A connection of its own.
+pub(super) async fn link(url: &str) -> Link {
     let namespace = "test".parse().unwrap();
     let topology = Topology { namespace, channels: Vec::new() };
     let request = Connect::new("test", vec![url.into()], topology, soon());
@@ -46,6 +42,8 @@ pub(super) struct Scene {
     pub(super) link: Arc<Link>,
     pub(super) channel: Channel,
     pub(super) group: GroupLayout,
+    /// Where the broker is.
+    pub(super) url: String,
     ordered: bool,
 }
 
@@ -61,12 +59,14 @@ impl Scene {
     }
 
     async fn new(count: usize, ordered: bool) -> Self {
-        let link = link(url()).await;
+        let server = RabbitmqServer::shared().await.unwrap();
+        let url = server.url().to_owned();
+        let link = link(&url).await;
         let channel = link.session(soon()).await.unwrap().channel(soon()).await.unwrap();
         let stem = format!("consume-test-{:016x}", rand::random::<u64>());
         let queues = (0..count).map(|n| format!("{stem}.{n}").into()).collect();
         let group = GroupLayout { queues, is_bound: false, inbox: format!("{stem}.retry").into() };
-        let scene = Self { link: Arc::new(link), channel, group, ordered };
+        let scene = Self { link: Arc::new(link), channel, group, url, ordered };
         scene.declare().await;
         scene
     }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use polymq_core::{Error, ErrorKind, Result};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// How long an answer may take.
@@ -18,6 +18,14 @@ pub(super) struct Management {
     url: String,
     user: String,
     password: String,
+}
+
+/// A virtual host, as the API tells of it and is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct VirtualHost {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) description: String,
 }
 
 /// A queue, as the API tells of it.
@@ -60,27 +68,15 @@ impl Management {
         Ok(overview.rabbitmq_version)
     }
 
-    /// The names of all virtual hosts.
-    pub(super) async fn vhosts(&self) -> Result<Vec<String>> {
-        self.names("vhosts").await
+    /// All virtual hosts.
+    pub(super) async fn vhosts(&self) -> Result<Vec<VirtualHost>> {
+        self.get("vhosts?columns=name,description").await
     }
 
-    /// The names of a virtual host's exchanges.
-    pub(super) async fn exchanges(&self, vhost: &str) -> Result<Vec<String>> {
-        self.names(&format!("exchanges/{vhost}")).await
-    }
-
-    async fn names(&self, path: &str) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Named {
-            name: String,
-        }
-        let named: Vec<Named> = self.get(&format!("{path}?columns=name")).await?;
-        Ok(named.into_iter().map(|named| named.name).collect())
-    }
-
-    pub(super) async fn create_vhost(&self, name: &str) -> Result<()> {
-        self.send(self.request(Method::PUT, &format!("vhosts/{name}"))).await.map(drop)
+    /// Makes a virtual host, or gives it another description.
+    pub(super) async fn put_vhost(&self, vhost: &VirtualHost) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("vhosts/{}", vhost.name));
+        self.send(request.json(vhost)).await.map(drop)
     }
 
     /// Deletes a virtual host and all that is in it; one that has gone is no error.

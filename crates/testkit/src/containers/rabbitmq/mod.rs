@@ -18,7 +18,7 @@ use crate::harness::require_real_time;
 ///
 /// The test runs in real time: [`idle`](crate::TestApp::idle) waits for delays, it doesn't skip them.
 /// Every broker of the configuration is replaced by this one, as [`start`](crate::start) does. The
-/// virtual host is deleted, with all that is in it, when the last handle is dropped.
+/// virtual host is given up when the last handle is dropped, and deleted by a later run.
 ///
 /// The [module](crate::containers) says where the container comes from, and how to use a RabbitMQ
 /// that runs already.

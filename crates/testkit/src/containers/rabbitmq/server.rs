@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 use polymq_core::{Error, ErrorKind, Result};
+use testcontainers::bollard::Docker;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
@@ -75,6 +76,17 @@ impl RabbitmqServer {
         Self::contained(&format!("{series}-management"), &format!("-{purpose}")).await
     }
 
+    /// As [`dedicated`](Self::dedicated), but without anything that an earlier run has left in it.
+    ///
+    /// # Errors
+    /// As [`shared`](Self::shared).
+    pub async fn fresh(series: &str, purpose: &str) -> Result<Self> {
+        let (engine, image) = Self::image(&format!("{series}-management")).await?;
+        let name = container_name(&image, &format!("-{purpose}"));
+        Container::remove_named(&engine, &name).await?;
+        Self::in_container(&engine, &name, &image).await
+    }
+
     async fn running(url: &str) -> Result<Self> {
         let url = parse(URL, url)?;
         let management = match variable(MANAGEMENT_URL) {
@@ -88,13 +100,21 @@ impl RabbitmqServer {
     }
 
     async fn contained(tag: &str, purpose: &str) -> Result<Self> {
+        let (engine, image) = Self::image(tag).await?;
+        Self::in_container(&engine, &container_name(&image, purpose), &image).await
+    }
+
+    async fn image(tag: &str) -> Result<(Docker, Image)> {
         let engine = engine().await?;
         let own = variable(IMAGE);
         let names = own.as_deref().map_or(IMAGES.to_vec(), |name| vec![name]);
         let image = Image::find(&engine, &names, tag).await?;
-        let name = format!("polymq-test-{}-{tag}{purpose}", image.name.replace(['/', ':'], "-"));
+        Ok((engine, image))
+    }
+
+    async fn in_container(engine: &Docker, name: &str, image: &Image) -> Result<Self> {
         let ports = [AMQP, MANAGEMENT];
-        let container = Container::find_or_start(&engine, &name, &image, &ports).await?;
+        let container = Container::find_or_start(engine, name, image, &ports).await?;
         let (host, port) = container.address(AMQP).await?;
         let url = parse("the container", &format!("amqp://guest:guest@{host}:{port}/%2f"))?;
         let (host, port) = container.address(MANAGEMENT).await?;
@@ -167,6 +187,17 @@ impl RabbitmqServer {
         self.container.as_ref()
     }
 
+    /// Removes the broker's container with all that is in it; one that runs elsewhere stays.
+    ///
+    /// # Errors
+    /// `Other` with what the container engine says.
+    pub async fn remove(self) -> Result<()> {
+        match self.container {
+            Some(container) => container.remove().await,
+            None => Ok(()),
+        }
+    }
+
     /// Starts the broker's container after a stop or a kill, and waits until the broker takes
     /// connections.
     ///
@@ -182,6 +213,10 @@ impl RabbitmqServer {
         container.start().await?;
         self.wait().await
     }
+}
+
+fn container_name(image: &Image, purpose: &str) -> String {
+    format!("polymq-test-{}-{}{purpose}", image.name.replace(['/', ':'], "-"), image.tag)
 }
 
 /// A connection of a client that isn't ours.

@@ -1,39 +1,43 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use polymq_core::{Error, ErrorKind, Result};
 use url::Url;
 
-use super::management::{Management, Queue};
+use super::management::{Management, Queue, VirtualHost};
 use super::server::connect;
 
-/// How the virtual hosts of tests begin; the second of their making follows.
+/// How the names begin; the second of their making follows.
 const PREFIX: &str = "polymq-test-";
+/// How the description begins once the test has ended; the second of its end follows.
+const ENDED: &str = "ended ";
+/// RabbitMQ keeps everybody waiting while it deletes queues that were only just made.
+const SETTLED: Duration = Duration::from_secs(60);
 /// After this time a virtual host belongs to a test that was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A virtual host that one test has for itself: a broker within the broker.
 ///
-/// Dropping it deletes it, with every queue and connection in it.
+/// Dropping it says that the test has ended: a later run deletes it, with all that is in it.
 pub struct Vhost {
     name: String,
     url: Url,
     management: Management,
-    deleted: bool,
 }
 
 impl Vhost {
     pub(super) async fn create(management: Management, server: &Url) -> Result<Self> {
-        sweep(&management).await?;
+        sweep(&management);
         let name = format!("{PREFIX}{}-{:016x}", now().as_secs(), rand::random::<u64>());
-        management.create_vhost(&name).await?;
+        let vhost = VirtualHost { name, description: "in use by a test of polymq's".to_owned() };
+        management.put_vhost(&vhost).await?;
         let mut url = server.clone();
-        url.set_path(&name);
-        Ok(Self { name, url, management, deleted: false })
+        url.set_path(&vhost.name);
+        Ok(Self { name: vhost.name, url, management })
     }
 
     /// Its name.
@@ -46,36 +50,6 @@ impl Vhost {
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
-    }
-
-    /// Deletes it, with all that is in it.
-    ///
-    /// # Errors
-    /// `Disconnected`; it is then deleted by a later run.
-    pub async fn delete(mut self) -> Result<()> {
-        self.deleted = true;
-        self.management.delete_vhost(&self.name).await
-    }
-
-    /// Deletes the queues and exchanges whose names begin like this.
-    ///
-    /// # Errors
-    /// `Disconnected`.
-    pub async fn delete_objects(&self, prefix: &str) -> Result<()> {
-        let queues = self.management.queues(&self.name).await?;
-        let exchanges = self.management.exchanges(&self.name).await?;
-        let connection = connect(self.url()).await?;
-        let channel = connection.create_channel().await.map_err(unanswered)?;
-        for queue in queues.into_iter().filter(|queue| queue.name.starts_with(prefix)) {
-            let deleted = channel.queue_delete(queue.name.into(), QueueDeleteOptions::default());
-            deleted.await.map_err(unanswered)?;
-        }
-        for exchange in exchanges.into_iter().filter(|name| name.starts_with(prefix)) {
-            let deleted =
-                channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
-            deleted.await.map_err(unanswered)?;
-        }
-        connection.close(200, "deleted".into()).await.map_err(unanswered)
     }
 
     /// How many messages wait in queues that hand them on after a time: a delay is on its way there,
@@ -111,17 +85,11 @@ fn unanswered(error: lapin::Error) -> Error {
 
 impl Drop for Vhost {
     fn drop(&mut self) {
-        if self.deleted {
-            return;
-        }
-        let (management, name) = (self.management.clone(), self.name.clone());
-        // A runtime of its own: the test's may be at its end. What fails here is swept later.
-        let deleting = thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(management.delete_vhost(&name)).ok()
-        });
-        let _ = deleting.join();
+        let description = format!("{ENDED}{}", now().as_secs());
+        let vhost = VirtualHost { name: self.name.clone(), description };
+        let management = self.management.clone();
+        // One that could not be told is deleted when it is old.
+        let _ = apart(async move { management.put_vhost(&vhost).await }).join();
     }
 }
 
@@ -131,23 +99,40 @@ impl fmt::Debug for Vhost {
     }
 }
 
-/// Deletes, once per process, the virtual hosts of tests that were killed.
-async fn sweep(management: &Management) -> Result<()> {
+/// Deletes, once per process and without anybody waiting for it, what ended tests have left.
+fn sweep(management: &Management) {
     static SWEPT: AtomicBool = AtomicBool::new(false);
     if SWEPT.swap(true, Ordering::Relaxed) {
-        return Ok(());
+        return;
     }
-    for name in management.vhosts().await? {
-        if abandoned(&name, now()) {
-            management.delete_vhost(&name).await?;
+    let management = management.clone();
+    apart(async move {
+        for vhost in management.vhosts().await? {
+            if is_over(&vhost, now()) {
+                management.delete_vhost(&vhost.name).await?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    });
 }
 
-fn abandoned(vhost: &str, now: Duration) -> bool {
-    let second = vhost.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
-    second.is_some_and(|made| Duration::from_secs(made) + ABANDONED < now)
+/// Runs on a thread and a runtime of its own: the test's may be at its end. What fails is left to the
+/// next run.
+fn apart(task: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<Option<()>> {
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(task).ok()
+    })
+}
+
+fn is_over(vhost: &VirtualHost, now: Duration) -> bool {
+    let Some(rest) = vhost.name.strip_prefix(PREFIX) else { return false };
+    let longer_ago = |second: &str, time: Duration| {
+        second.parse().is_ok_and(|second| Duration::from_secs(second) + time < now)
+    };
+    let made = rest.split('-').next().unwrap_or_default();
+    let ended = vhost.description.strip_prefix(ENDED).unwrap_or_default();
+    longer_ago(made, ABANDONED) || longer_ago(ended, SETTLED)
 }
 
 /// Since 1970. The test's own clock may be a virtual one.
@@ -159,12 +144,19 @@ fn now() -> Duration {
 mod tests {
     use super::*;
 
+    fn is_over_at_10_000(name: &str, description: &str) -> bool {
+        let (name, description) = (name.to_owned(), description.to_owned());
+        is_over(&VirtualHost { name, description }, Duration::from_secs(10_000))
+    }
+
     #[test]
-    fn only_what_a_test_left_behind_long_ago_is_swept() {
-        let now = Duration::from_secs(10_000);
-        assert!(abandoned("polymq-test-6399-0123", now));
-        assert!(!abandoned("polymq-test-6400-0123", now));
-        assert!(!abandoned("polymq-test-other", now));
-        assert!(!abandoned("/", now));
+    fn only_what_a_test_has_left_a_while_ago_is_swept() {
+        assert!(is_over_at_10_000("polymq-test-9900-0123", "ended 9939"));
+        assert!(!is_over_at_10_000("polymq-test-9900-0123", "ended 9940"));
+        assert!(!is_over_at_10_000("polymq-test-9900-0123", "in use"));
+        assert!(is_over_at_10_000("polymq-test-6399-0123", "in use"));
+        assert!(!is_over_at_10_000("polymq-test-6400-0123", "in use"));
+        assert!(!is_over_at_10_000("production", "ended 1"));
+        assert!(!is_over_at_10_000("/", ""));
     }
 }

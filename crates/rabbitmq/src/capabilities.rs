@@ -51,7 +51,7 @@ pub(crate) fn capabilities(
         for (capability, what) in [
             (C::Queue, "refuses a queue without a delivery limit"),
             (C::Topic, "refuses a queue without a delivery limit"),
-            (C::OrderByKey, "does not heed priorities among single active consumers"),
+            (C::OrderByKey, "refuses a queue without a delivery limit"),
         ] {
             can = can.without(
                 capability,

@@ -1,11 +1,16 @@
-//! Receiving: one AMQP channel for each consumer, kept attached.
+//! Receiving: AMQP channels for each consumer, kept attached.
 //!
-//! The channel carries all that a group is fed from, its queue or its partitions and its retry inbox,
-//! so one sequence of delivery tags numbers everything and one watermark settles it. What the broker
-//! said about a delivery is worthless once its channel has ended, so a token names the *epoch* in which
-//! it was handed out, and every new channel is a new epoch.
+//! A consumer without order has one AMQP channel, which carries its queue and its retry inbox. So one
+//! sequence of delivery tags numbers everything and one watermark settles it. An ordered consumer has one
+//! for its retry inbox and one for each partition that it holds, so that a partition can be given back,
+//! in order, while the others go on.
+//!
+//! What the broker said about a delivery is worthless once its AMQP channel has ended, so a token names
+//! the [lane](lane::Lane), one life of one channel, that it was handed out on.
 
 mod attachment;
+mod claims;
+mod lane;
 mod plan;
 mod receive;
 mod sources;
@@ -18,6 +23,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use polymq_core::broker::{
     Capability, ChannelKind, Consumer, ConsumerStatus, EventSender, Events, Settlement,
     Subscription, Token, Unit,
@@ -31,12 +37,15 @@ use crate::error;
 use crate::layout::GroupLayout;
 use crate::link;
 use crate::settle;
+use claims::Claims;
+use lane::Tokens;
 use plan::Plan;
 use receive::Intake;
 use supervise::Supervisor;
 
 pub(crate) use attachment::Attachment;
-pub(crate) use state::{SETTLING, Shared, State};
+pub(crate) use lane::{Lane, SETTLING};
+pub(crate) use state::{Shared, State};
 
 /// What a consumer is attached to.
 #[derive(Debug)]
@@ -62,8 +71,6 @@ pub(crate) struct RabbitmqConsumer {
     intake: tokio::sync::Mutex<Intake>,
     link: watch::Receiver<link::State>,
     events: EventSender,
-    number: u32,
-    ordered: bool,
     supervisor: AbortOnDropHandle<()>,
 }
 
@@ -75,36 +82,45 @@ impl RabbitmqConsumer {
     /// At the deadline, why there is no connection.
     pub(crate) async fn attach(wanted: Attach, deadline: Instant) -> Result<Self> {
         let Attach { mut link, group, kind, ordered, subscription, number, broker_events } = wanted;
-        let plan = Plan::new(&group, ordered, &subscription);
-        let named = |e: Error| e.with_operation("subscribe").with_channel(&subscription.channel);
-        let (session, (attachment, sources)) = loop {
+        let Plan { base, partitions } = Plan::new(&group, ordered, &subscription);
+        let shared =
+            Arc::new(Shared::new(Tokens { consumer: number, ordered }, subscription.prefetch));
+        let events = EventSender::default();
+        let mut claims = ordered
+            .then(|| Claims::new(&shared, &events, partitions, group.inbox, subscription.max_hold));
+        let session = loop {
+            let named =
+                |e: Error| e.with_operation("subscribe").with_channel(&subscription.channel);
             let session = link::session(&mut link, deadline).await.map_err(named)?;
-            match plan.attach(&session, deadline).await {
-                Ok(attached) => break (session.number, attached),
+            let attaching = async {
+                shared.install(plan::attach(&base, &session, deadline).await?, None);
+                match &mut claims {
+                    Some(claims) => claims.turn(&session, deadline).await,
+                    None => Ok(()),
+                }
+            };
+            match attaching.await {
+                Ok(()) => break session,
                 Err(refusal) if session.is_up() => return Err(named(refusal.error)),
                 Err(refusal) => tracing::debug!(error = %refusal.error, "not attached yet"),
             }
+            drop(shared.give_up(|_| true));
         };
-        let shared = Arc::new(Shared::default());
-        shared.install(attachment, sources);
-        let events = EventSender::default();
         let supervisor = Supervisor {
             shared: Arc::clone(&shared),
             link: link.clone(),
-            plan,
+            base,
+            claims,
             events: events.clone(),
             broker_events,
-            number,
             name: subscription.consumer.to_string(),
+            told: None,
         };
-        let intake = Intake::new(&subscription, kind, ordered, number);
         Ok(Self {
             shared,
-            intake: tokio::sync::Mutex::new(intake),
+            intake: tokio::sync::Mutex::new(Intake::new(kind)),
             link,
             events,
-            number,
-            ordered,
             supervisor: AbortOnDropHandle::new(tokio::spawn(supervisor.run(session))),
         })
     }
@@ -122,14 +138,14 @@ impl Consumer for RabbitmqConsumer {
         settlements: &[(Token, Settlement)],
         deadline: Instant,
     ) -> Vec<Result<()>> {
-        settle::settle(&self.shared, self.number, self.ordered, settlements, deadline).await
+        settle::settle(&self.shared, settlements, deadline).await
     }
 
     /// RabbitMQ has no lease to extend: a delivery is ours as long as its AMQP channel is.
     async fn extend(&self, tokens: &[Token], _deadline: Instant) -> Vec<Result<()>> {
-        let state = self.shared.lock();
-        let is_ours = |token: &Token| {
-            state.is_current(*token, self.number) && state.watermark.is_in_hand(token.slot)
+        let mut state = self.shared.lock();
+        let mut is_ours = |token: &Token| {
+            state.lane(*token).is_some_and(|lane| lane.watermark.is_in_hand(token.slot))
         };
         tokens.iter().map(|token| is_ours(token).then_some(()).ok_or_else(error::stale)).collect()
     }
@@ -155,19 +171,19 @@ impl Consumer for RabbitmqConsumer {
         status.connected =
             matches!(&*self.link.borrow(), link::State::Up(session) if session.is_up());
         let state = self.shared.lock();
-        let attached = state.attachment.as_ref().is_some_and(|a| a.is_up());
-        status.attached = status.connected && attached && state.lost.is_none();
+        status.attached = status.connected && state.is_attached();
         status.paused = state.paused;
-        status.in_flight = state.watermark.in_hand();
+        status.in_flight = state.in_hand();
         status.buffered = state.buffered;
         status
     }
 
     async fn close(&self, deadline: Instant) -> Result<()> {
         self.shared.shut();
-        let given_up = self.shared.lock().detach(self.number);
+        let lanes = self.shared.give_up(|_| true);
         self.supervisor.abort();
-        given_up.close(deadline).await
+        try_join_all(lanes.iter().map(|lane| lane.close(deadline))).await?;
+        Ok(())
     }
 }
 
@@ -175,6 +191,6 @@ impl Drop for RabbitmqConsumer {
     fn drop(&mut self) {
         self.shared.shut();
         // Before the sources, which the intake holds, are dropped.
-        drop(self.shared.lock().detach(self.number));
+        drop(self.shared.give_up(|_| true));
     }
 }

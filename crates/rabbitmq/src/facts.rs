@@ -35,8 +35,8 @@ pub(crate) fn describe(
         .map(|object| fact(object, &layout))
         .collect();
     facts.order = Cow::Borrowed(
-        "a partition queue by the hash of the key, with one active consumer; processes share the \
-         partitions by consumer priority",
+        "a partition queue by the hash of the key, with one active consumer; the consumers of a group \
+         claim equal shares of the partitions",
     );
     facts.retry_wait = Cow::Borrowed(
         "in a delay queue of the namespace, which dead-letters to the group's retry inbox",

@@ -9,6 +9,8 @@
 
 mod watermark;
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lapin::Channel;
@@ -17,7 +19,7 @@ use polymq_core::broker::{Settlement, Token};
 use polymq_core::{Error, Result};
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
-use crate::consume::{Attachment, Shared, State};
+use crate::consume::{Attachment, Lane, Shared, State};
 use crate::error;
 
 pub(crate) use watermark::Watermark;
@@ -40,7 +42,6 @@ enum Frame {
 /// were written, it leaves its tags as unwritten.
 struct Call<'a> {
     shared: &'a Shared,
-    epoch: u32,
     settlements: &'a [(Token, Settlement)],
     /// So far; those issued count as settled.
     results: Vec<Result<()>>,
@@ -49,17 +50,21 @@ struct Call<'a> {
     answered: bool,
 }
 
-/// Settles deliveries of consumer number `consumer`: see
+/// The writing of the last frame that was issued on a lane, by which all on it are written.
+struct Writing {
+    lane: u32,
+    done: BoxFuture<'static, lapin::Result<()>>,
+}
+
+/// Settles deliveries of a consumer: see
 /// [`Consumer::settle`](polymq_core::broker::Consumer::settle).
 pub(crate) async fn settle(
     shared: &Shared,
-    consumer: u32,
-    ordered: bool,
     settlements: &[(Token, Settlement)],
     deadline: Instant,
 ) -> Vec<Result<()>> {
-    let attachment = shared.lock().attachment.clone();
-    let Some(attachment) = attachment.filter(|a| a.is_up()) else {
+    let attachment = shared.lock().lanes.first().map(|lane| Arc::clone(&lane.attachment));
+    let Some(attachment) = attachment.filter(|a| a.session.is_up()) else {
         return settlements.iter().map(|_| Err(error::stale())).collect();
     };
     if !until_unblocked(&attachment, deadline).await {
@@ -67,59 +72,70 @@ pub(crate) async fn settle(
     }
     let mut call = Call {
         shared,
-        epoch: 0,
         settlements,
         results: Vec::with_capacity(settlements.len()),
         unknown: Vec::new(),
         answered: false,
     };
-    if let Some(writing) = call.issue(&attachment.channel, consumer, ordered) {
-        match timeout_at(deadline, writing).await {
+    for Writing { lane, done } in call.issue() {
+        match timeout_at(deadline, done).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                shared.lose(call.epoch, error::text(&error));
-                call.replace_ok(error::stale);
+                shared.lose(lane, error::text(&error));
+                call.replace_ok(|token| token.generation == lane, error::stale);
             }
             Err(_) => return call.unanswered(),
         }
     }
     call.answered = true;
     if !call.unknown.is_empty() {
-        call.ask(&attachment.channel, deadline).await;
+        call.ask(deadline).await;
     }
     std::mem::take(&mut call.results)
 }
 
 impl Call<'_> {
     /// Decides what becomes of each settlement and issues the frames, in one go: what a later call
-    /// issues is written later. Returns the writing of the last one, by which all are written.
-    fn issue<'c>(
-        &mut self,
-        channel: &'c Channel,
-        consumer: u32,
-        ordered: bool,
-    ) -> Option<BoxFuture<'c, lapin::Result<()>>> {
+    /// issues is written later.
+    fn issue(&mut self) -> Vec<Writing> {
+        let ordered = self.shared.tokens.ordered;
         let mut state = self.shared.lock();
-        self.epoch = state.epoch;
         for (n, (token, settlement)) in self.settlements.iter().enumerate() {
-            let result = take(&mut state, *token, *settlement, consumer, ordered);
+            let result = take(&mut state, *token, *settlement, ordered);
             if result.as_ref().is_err_and(Error::is_retryable) {
                 self.unknown.push(n);
             }
             self.results.push(result);
         }
-        let settled_up_to = state.watermark.settled_up_to();
+        let writings = state.lanes.iter_mut().filter_map(|lane| self.issue_on(lane, ordered));
+        let writings = writings.collect();
+        let has_ending = state.is_stopping();
+        let wake = std::mem::take(&mut state.held_up) || has_ending;
+        drop(state);
+        if wake {
+            self.shared.receiver.wake();
+        }
+        if has_ending {
+            self.shared.supervisor.notify_one();
+        }
+        writings
+    }
+
+    /// Issues the frames of one lane.
+    fn issue_on(&self, lane: &mut Lane, ordered: bool) -> Option<Writing> {
+        let settled_up_to = lane.watermark.settled_up_to();
+        let attachment = &lane.attachment;
         let mut last = None;
         let mut issue = |frame| {
             if let Some(before) = last.replace(frame) {
                 // The first poll issues it. Should that fail, so does the last one.
-                let _ = write(channel, before).now_or_never();
+                let _ = write(&attachment.channel, before).now_or_never();
             }
         };
         let mut covered = None;
         for ((token, settlement), result) in self.settlements.iter().zip(&self.results) {
             match settlement {
-                _ if result.is_err() => {}
+                _ if result.is_err() || token.generation != lane.number => {}
                 Settlement::Ack if token.slot <= settled_up_to => {
                     covered = covered.max(Some(token.slot));
                 }
@@ -130,45 +146,50 @@ impl Call<'_> {
         }
         // Last, so that what is released is not acked with it.
         covered.map(Frame::AckUpTo).into_iter().for_each(issue);
-        let writing = last.map(|frame| {
-            let mut writing = write(channel, frame).boxed();
-            match (&mut writing).now_or_never() {
-                Some(written) => std::future::ready(written).boxed(),
-                None => writing,
-            }
-        });
-        if writing.is_some() {
-            state.issued = Some(Instant::now());
+        let frame = last?;
+        let attachment = Arc::clone(attachment);
+        lane.issued = Some(Instant::now());
+        let mut done = async move { write(&attachment.channel, frame).await }.boxed();
+        match (&mut done).now_or_never() {
+            Some(Ok(())) => None,
+            Some(failed) => Some(std::future::ready(failed).boxed()),
+            None => Some(done),
         }
-        let recalled = state.recall.is_some();
-        let wake = std::mem::take(&mut state.held_up);
-        drop(state);
-        if wake {
-            self.shared.receiver.wake();
-        }
-        if recalled {
-            self.shared.supervisor.notify_one();
-        }
-        writing
+        .map(|done| Writing { lane: lane.number, done })
     }
 
     /// Asks whether what earlier calls issued got through: the broker answers after it.
-    async fn ask(&mut self, channel: &Channel, deadline: Instant) {
+    async fn ask(&mut self, deadline: Instant) {
+        let mut unknown = std::mem::take(&mut self.unknown);
+        while let Some((token, _)) = unknown.first().map(|n| self.settlements[*n]) {
+            let lane = token.generation;
+            let is_here = |n: &usize| self.settlements[*n].0.generation == lane;
+            let (here, elsewhere) = unknown.into_iter().partition(is_here);
+            unknown = elsewhere;
+            self.ask_on(token, here, deadline).await;
+        }
+    }
+
+    /// Asks on the lane of this token.
+    async fn ask_on(&mut self, token: Token, unknown: Vec<usize>, deadline: Instant) {
+        let found = self.shared.lock().lane(token).map(|lane| Arc::clone(&lane.attachment));
+        let Some(attachment) = found else {
+            unknown.iter().for_each(|n| self.results[*n] = Err(error::stale()));
+            return;
+        };
         // Holds for consumers yet to come, of which there are none on this channel.
-        let asking = channel.basic_qos(1, BasicQosOptions { global: false });
-        let slots = || self.unknown.iter().map(|n| self.settlements[*n].0.slot);
+        let asking = attachment.channel.basic_qos(1, BasicQosOptions { global: false });
         match timeout_at(deadline, asking).await {
             Ok(Ok(())) => {
-                let mut state = self.shared.lock();
-                if state.epoch == self.epoch {
-                    state.unwritten.retain(|slot| !slots().any(|known| known == *slot));
+                let is_known = |slot| unknown.iter().any(|n| self.settlements[*n].0.slot == slot);
+                if let Some(lane) = self.shared.lock().lane(token) {
+                    lane.unwritten.retain(|slot| !is_known(*slot));
                 }
-                drop(state);
-                self.unknown.iter().for_each(|n| self.results[*n] = Ok(()));
+                unknown.iter().for_each(|n| self.results[*n] = Ok(()));
             }
             Ok(Err(error)) => {
-                self.shared.lose(self.epoch, error::text(&error));
-                self.unknown.iter().for_each(|n| self.results[*n] = Err(error::stale()));
+                self.shared.lose(token.generation, error::text(&error));
+                unknown.iter().for_each(|n| self.results[*n] = Err(error::stale()));
             }
             Err(_) => {}
         }
@@ -177,20 +198,26 @@ impl Call<'_> {
     /// The results when nothing is known by the deadline.
     fn unanswered(mut self) -> Vec<Result<()>> {
         self.leave_unwritten();
-        self.replace_ok(not_written);
+        self.replace_ok(|_| true, not_written);
         std::mem::take(&mut self.results)
     }
 
-    fn replace_ok(&mut self, error: fn() -> Error) {
-        self.results.iter_mut().filter(|r| r.is_ok()).for_each(|result| *result = Err(error()));
+    fn replace_ok(&mut self, which: impl Fn(&Token) -> bool, error: fn() -> Error) {
+        for (result, (token, _)) in self.results.iter_mut().zip(self.settlements) {
+            if result.is_ok() && which(token) {
+                *result = Err(error());
+            }
+        }
     }
 
     fn leave_unwritten(&mut self) {
         self.answered = true;
         let mut state = self.shared.lock();
-        if state.epoch == self.epoch {
-            let issued = self.settlements.iter().zip(&self.results).filter(|(_, r)| r.is_ok());
-            state.unwritten.extend(issued.map(|((token, _), _)| token.slot));
+        for ((token, _), _) in self.settlements.iter().zip(&self.results).filter(|(_, r)| r.is_ok())
+        {
+            if let Some(lane) = state.lane(*token) {
+                lane.unwritten.push(token.slot);
+            }
         }
     }
 }
@@ -204,28 +231,21 @@ impl Drop for Call<'_> {
 }
 
 /// Takes one delivery out of hand. A retryable error says that an earlier call has done so.
-fn take(
-    state: &mut State,
-    token: Token,
-    settlement: Settlement,
-    consumer: u32,
-    ordered: bool,
-) -> Result<()> {
-    if !state.is_current(token, consumer) {
-        return Err(error::stale());
-    }
+fn take(state: &mut State, token: Token, settlement: Settlement, ordered: bool) -> Result<()> {
+    let Some(lane) = state.lane(token) else { return Err(error::stale()) };
     let is_recall = ordered && settlement == Settlement::Release;
     let taken = match is_recall {
         // It stays with the broker as it is until everything is taken back.
-        true => state.watermark.keep(token.slot),
-        false => state.watermark.settle(token.slot),
+        true => lane.watermark.keep(token.slot),
+        false => lane.watermark.settle(token.slot),
     };
+    let is_unwritten = !taken && lane.unwritten.contains(&token.slot);
     if taken && is_recall {
-        state.recall();
+        state.recall(token);
     }
     match taken {
         true => Ok(()),
-        false if state.unwritten.contains(&token.slot) => Err(not_written()),
+        false if is_unwritten => Err(not_written()),
         false => Err(error::stale()),
     }
 }

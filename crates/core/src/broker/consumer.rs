@@ -46,8 +46,9 @@ impl Subscription {
 pub struct Token {
     /// Which consumer handed it out.
     pub consumer: u32,
-    /// Grows with each loss of the consumer's connection that makes earlier tokens stale. Constant
-    /// where tokens survive a reconnect (Kafka, SQS, NATS, memory).
+    /// Grows with each loss of the consumer's connection that makes all earlier tokens stale. Constant
+    /// where tokens survive a reconnect (Kafka, SQS, NATS, memory), and where some go stale while others
+    /// stay good (ordered channels on RabbitMQ): [`Event::LeaseLost`](super::Event) names those.
     pub epoch: u32,
     /// A slot in the adapter's table, or a sequence number.
     pub slot: u64,

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use polymq_core::broker::{ChannelKind, Subscription, Token};
+use polymq_core::broker::ChannelKind;
 use polymq_core::{Delivery, Origin, Result};
 
-use super::sources::Sources;
+use super::lane::Tokens;
+use super::sources::{Haul, Sources, Taken};
 use super::state::Shared;
 use crate::{convert, error};
 
@@ -12,33 +13,12 @@ use crate::{convert, error};
 #[derive(Debug)]
 pub(super) struct Intake {
     sources: Sources,
-    /// Whose sources these are.
-    epoch: u32,
-    /// They have ended: nothing is to be read from them.
-    ended: bool,
-    prefetch: usize,
     kind: ChannelKind,
-    ordered: bool,
-    consumer: u32,
 }
 
 impl Intake {
-    pub(super) fn new(
-        subscription: &Subscription,
-        kind: ChannelKind,
-        ordered: bool,
-        consumer: u32,
-    ) -> Self {
-        let prefetch = subscription.prefetch.max(1);
-        Self {
-            sources: Sources::default(),
-            epoch: 0,
-            ended: true,
-            prefetch,
-            kind,
-            ordered,
-            consumer,
-        }
+    pub(super) fn new(kind: ChannelKind) -> Self {
+        Self { sources: Sources::default(), kind }
     }
 
     /// Deliveries that are there, `max` at most; when there are none, `cx` is woken for more.
@@ -59,45 +39,33 @@ impl Intake {
             if let Some(failure) = state.failure.take() {
                 return Poll::Ready(Err(failure));
             }
-            if let Some(sources) = state.sources.take() {
-                (self.sources, self.epoch, self.ended) = (sources, state.epoch, false);
+            if std::mem::take(&mut state.has_changed) {
+                self.sources.follow(&mut state);
             }
-            if self.ended || self.epoch != state.epoch {
-                return Poll::Pending;
-            }
-            let room = state.room(self.prefetch);
+            let room = state.room();
             state.held_up = room == 0;
             room.min(max.max(1))
         };
-        let taken = match self.sources.poll(cx, room) {
-            Ok(taken) => taken,
-            Err(reason) => {
-                self.ended = true;
-                shared.lose(self.epoch, reason);
-                return Poll::Pending;
-            }
-        };
-        let mut state = shared.lock();
-        if state.epoch != self.epoch {
-            // They come again from the broker. Whoever changed the epoch wakes us.
-            return Poll::Pending;
+        let Haul { mut taken, ended } = self.sources.poll(cx, room);
+        for (lane, reason) in ended {
+            shared.lose(lane, reason);
         }
+        let mut state = shared.lock();
         state.buffered = self.sources.held();
+        // What is left out comes again from the broker. Whoever stops a lane wakes us.
+        taken.retain(|taken| state.hand_out(taken.lane, taken.delivery.delivery_tag));
+        drop(state);
         if taken.is_empty() {
             return Poll::Pending;
         }
-        for (_, delivery) in &taken {
-            state.watermark.hand_out(delivery.delivery_tag);
-        }
-        drop(state);
-        Poll::Ready(Ok(taken.into_iter().map(|(origin, raw)| self.read(origin, raw)).collect()))
+        Poll::Ready(Ok(taken.into_iter().map(|taken| self.read(shared.tokens, taken)).collect()))
     }
 
-    fn read(&self, origin: Origin, raw: lapin::message::Delivery) -> Delivery {
-        let subject = self.subject(origin, raw.routing_key.as_str());
+    fn read(&self, tokens: Tokens, taken: Taken) -> Delivery {
+        let Taken { lane, origin, delivery: raw } = taken;
+        let subject = self.subject(origin, tokens.ordered, raw.routing_key.as_str());
         let received = convert::read(&raw.properties, raw.data, subject);
-        let (consumer, epoch) = (self.consumer, self.epoch);
-        let token = Token { consumer, epoch, slot: raw.delivery_tag, generation: 0 };
+        let token = tokens.token(lane, raw.delivery_tag);
         let mut delivery = Delivery::new(received.message, token);
         delivery.origin = origin;
         delivery.delivery_count = Some(received.delivery_count);
@@ -107,9 +75,9 @@ impl Intake {
     }
 
     /// The subject that the routing key stands for: on an ordered channel behind the partition.
-    fn subject<'a>(&self, origin: Origin, routing_key: &'a str) -> Option<&'a str> {
+    fn subject<'a>(&self, origin: Origin, ordered: bool, routing_key: &'a str) -> Option<&'a str> {
         match (origin, self.kind) {
-            (Origin::Channel, ChannelKind::Topic) if self.ordered => {
+            (Origin::Channel, ChannelKind::Topic) if ordered => {
                 routing_key.split_once('.').map(|(_, subject)| subject)
             }
             (Origin::Channel, ChannelKind::Topic) => Some(routing_key),

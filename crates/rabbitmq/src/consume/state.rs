@@ -1,28 +1,24 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use polymq_core::Error;
 use polymq_core::broker::Token;
-use polymq_core::{Error, Result};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use super::attachment::Attachment;
-use super::sources::Sources;
-use crate::settle::Watermark;
+use super::lane::{GivenUp, Lane, Tokens};
+use super::plan::Attached;
+use super::sources::Source;
 
-/// How long an ordered consumer that was given something back lets the rest in hand be finished before
-/// it takes everything back.
+/// How long a lane of an ordered consumer that was given something back lets the rest in hand be finished
+/// before it takes everything back.
 const RECALL_GRACE: Duration = Duration::from_secs(1);
-
-/// How long settlements may take to reach a quorum queue. Its broker-side client holds back what is above
-/// 32 commands in flight, tells nobody, and drops it when the AMQP channel closes: those messages would
-/// come again.
-pub(crate) const SETTLING: Duration = Duration::from_millis(100);
 
 /// What `recv`, `settle` and the supervisor of one consumer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) tokens: Tokens,
     state: Mutex<State>,
     /// Wakes `recv`.
     pub(crate) receiver: AtomicWaker,
@@ -33,136 +29,114 @@ pub(crate) struct Shared {
 /// How a consumer stands.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Grows with every attachment that is given up.
-    pub(crate) epoch: u32,
-    pub(crate) attachment: Option<Arc<Attachment>>,
-    /// The sources of this attachment, until `recv` takes them.
-    pub(crate) sources: Option<Sources>,
-    pub(crate) watermark: Watermark,
-    /// Tags whose settlement was issued and whose caller never learned that it was written.
-    pub(crate) unwritten: Vec<u64>,
-    /// When frames were last issued.
-    pub(crate) issued: Option<Instant>,
-    /// Why the attachment has to be given up.
-    pub(crate) lost: Option<String>,
-    /// An ordered consumer was given something back: nothing is handed out until all comes again, when
-    /// nothing is in hand any more, at this moment at the latest.
-    pub(crate) recall: Option<Instant>,
+    tokens: Tokens,
+    /// Those in use, the oldest first. Dropped before the sources, which must not cancel themselves on an
+    /// open AMQP channel.
+    pub(crate) lanes: Vec<Lane>,
+    /// Sources of new lanes, until `recv` takes them.
+    pub(super) arrivals: Vec<Source>,
+    /// Lanes came, stopped or went since `recv` looked at them.
+    pub(super) has_changed: bool,
+    /// The number of the latest lane.
+    latest: u32,
+    prefetch: usize,
     /// What the next `recv` fails with.
-    pub(crate) failure: Option<Error>,
+    pub(super) failure: Option<Error>,
     /// `recv` waits for room.
     pub(crate) held_up: bool,
-    pub(crate) buffered: usize,
-    pub(crate) paused: bool,
-    pub(crate) closed: bool,
+    pub(super) buffered: usize,
+    pub(super) paused: bool,
+    pub(super) closed: bool,
 }
 
 /// What the supervisor has to do.
-pub(crate) enum Order {
-    /// Give up the attachment, and attach again.
-    Renew(Reason),
+pub(super) enum Order {
+    /// This lane has ended.
+    Renew(GivenUp),
     /// Look again, at this moment at the latest.
     Wait(Option<Instant>),
 }
 
-/// Why an attachment is given up.
-pub(crate) enum Reason {
-    /// The connection is gone.
-    Disconnected(String),
-    /// The broker ended the AMQP channel, or a consumer on it.
-    Lost(String),
-    /// An ordered consumer was given something back.
-    Recall,
-}
-
-/// An attachment that was given up. It is closed before its sources are dropped.
-pub(crate) struct GivenUp {
-    attachment: Option<Arc<Attachment>>,
-    issued: Option<Instant>,
-    _sources: Option<Sources>,
-    /// Those that were unsettled.
-    pub(crate) tokens: Vec<Token>,
-}
-
-impl GivenUp {
-    /// Closes the AMQP channel, after what was settled on it has taken effect, by `deadline`.
-    ///
-    /// # Errors
-    /// `Timeout`.
-    pub(crate) async fn close(&self, deadline: Instant) -> Result<()> {
-        let Some(attachment) = &self.attachment else { return Ok(()) };
-        if let Some(issued) = self.issued {
-            sleep_until(deadline.min(issued + SETTLING)).await;
-        }
-        attachment.close(deadline).await
-    }
-}
-
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(tokens: Tokens, prefetch: usize) -> Self {
         let state = State {
-            epoch: 1,
-            attachment: None,
-            sources: None,
-            watermark: Watermark::default(),
-            unwritten: Vec::new(),
-            issued: None,
-            lost: None,
-            recall: None,
+            tokens,
+            lanes: Vec::new(),
+            arrivals: Vec::new(),
+            has_changed: false,
+            latest: 0,
+            prefetch: prefetch.max(1),
             failure: None,
             held_up: false,
             buffered: 0,
             paused: false,
             closed: false,
         };
-        Self { state: Mutex::new(state), receiver: AtomicWaker::new(), supervisor: Notify::new() }
+        Self {
+            tokens,
+            state: Mutex::new(state),
+            receiver: AtomicWaker::new(),
+            supervisor: Notify::new(),
+        }
     }
-}
 
-impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The attachment of `epoch` is of no use any more.
-    pub(crate) fn lose(&self, epoch: u32, reason: String) {
+    /// This lane is of no use any more.
+    pub(crate) fn lose(&self, lane: u32, reason: String) {
         let mut state = self.lock();
-        if state.epoch == epoch && state.attachment.is_some() {
-            state.lost.get_or_insert(reason);
-            drop(state);
-            self.supervisor.notify_one();
-        }
+        let Some(found) = state.lanes.iter_mut().find(|l| l.number == lane) else { return };
+        found.lost.get_or_insert(reason);
+        state.has_changed = true;
+        drop(state);
+        self.receiver.wake();
+        self.supervisor.notify_one();
     }
 
-    /// Puts a new attachment in place; a closed consumer gives it up again.
-    pub(crate) fn install(&self, attachment: Attachment, sources: Sources) {
+    /// Puts what was attached in use, for a partition or for good; a closed consumer gives it up again.
+    pub(super) fn install(&self, attached: Attached, partition: Option<usize>) {
         let mut state = self.lock();
         if state.closed {
-            // In this order: the sources must not cancel themselves on an open channel.
-            drop(attachment);
-            drop(sources);
             return;
         }
-        state.attachment = Some(Arc::new(attachment));
-        state.sources = Some(sources);
+        let Attached { attachment, streams } = attached;
+        state.latest += 1;
+        let number = state.latest;
+        state.lanes.push(Lane::new(number, partition, attachment));
+        let sources =
+            streams.into_iter().map(|(origin, stream)| Source::new(number, origin, stream));
+        state.arrivals.extend(sources);
+        state.has_changed = true;
         state.failure = None;
         drop(state);
         self.receiver.wake();
     }
 
+    /// Takes lanes out of use: their tokens are stale.
+    pub(super) fn give_up(&self, which: impl Fn(&Lane) -> bool) -> Vec<GivenUp> {
+        let mut state = self.lock();
+        let gone: Vec<_> = state.lanes.extract_if(.., |lane| which(lane)).collect();
+        state.has_changed = true;
+        drop(state);
+        self.receiver.wake();
+        gone.into_iter().map(|lane| lane.give_up(self.tokens)).collect()
+    }
+
     /// The next `recv` fails with this.
-    pub(crate) fn fail(&self, error: Error) {
+    pub(super) fn fail(&self, error: Error) {
         self.lock().failure = Some(error);
         self.receiver.wake();
     }
 
     /// Nothing is handed out any more.
-    pub(crate) fn shut(&self) {
+    pub(super) fn shut(&self) {
         self.lock().closed = true;
         self.receiver.wake();
     }
 
-    pub(crate) fn set_paused(&self, paused: bool) {
+    pub(super) fn set_paused(&self, paused: bool) {
         self.lock().paused = paused;
         self.receiver.wake();
         self.supervisor.notify_one();
@@ -170,58 +144,60 @@ impl Shared {
 }
 
 impl State {
+    /// The lane of a token, whether its delivery is settled or not.
+    pub(crate) fn lane(&mut self, token: Token) -> Option<&mut Lane> {
+        let is_ours = token.consumer == self.tokens.consumer;
+        self.lanes.iter_mut().find(|lane| is_ours && lane.number == token.generation)
+    }
+
+    /// The broker knows the consumer. Of the partitions it may have none: others have them.
+    pub(super) fn is_attached(&self) -> bool {
+        let mut base = self.lanes.iter().filter(|lane| lane.partition.is_none());
+        base.any(|lane| lane.lost.is_none() && lane.attachment.is_up())
+    }
+
     /// How many deliveries may be handed out now.
-    pub(crate) fn room(&self, prefetch: usize) -> usize {
-        if self.paused || self.recall.is_some() || self.lost.is_some() {
+    pub(super) fn room(&self) -> usize {
+        if self.paused {
             return 0;
         }
-        prefetch.saturating_sub(self.watermark.in_hand())
+        self.prefetch.saturating_sub(self.in_hand())
     }
 
-    /// Whether a token stands for a delivery of this attachment, settled or not.
-    pub(crate) fn is_current(&self, token: Token, consumer: u32) -> bool {
-        token.consumer == consumer && token.epoch == self.epoch
+    /// How many deliveries are in hand.
+    pub(super) fn in_hand(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.watermark.in_hand()).sum()
     }
 
-    /// An ordered consumer was given something back.
-    pub(crate) fn recall(&mut self) {
-        self.recall.get_or_insert_with(|| Instant::now() + RECALL_GRACE);
+    /// Hands a delivery out; says whether its lane still does so. If not, it comes again.
+    pub(super) fn hand_out(&mut self, lane: u32, tag: u64) -> bool {
+        let open = self.lanes.iter_mut().find(|l| l.number == lane && l.is_open());
+        open.map(|lane| lane.watermark.hand_out(tag)).is_some()
     }
 
-    pub(crate) fn order(&mut self) -> Order {
-        if let Some(reason) = self.lost.take() {
-            return Order::Renew(Reason::Lost(reason));
+    /// A delivery of an ordered consumer was given back: its lane ends, and all of it comes again.
+    pub(crate) fn recall(&mut self, token: Token) {
+        if let Some(lane) = self.lane(token) {
+            lane.stop(Instant::now() + RECALL_GRACE);
+            self.has_changed = true;
         }
-        match self.recall {
-            Some(latest) if self.watermark.in_hand() == 0 || self.is_overdue(latest) => {
-                Order::Renew(Reason::Recall)
+    }
+
+    /// Whether a lane waits for its end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.stopping.is_some())
+    }
+
+    pub(super) fn order(&mut self) -> Order {
+        let now = Instant::now();
+        let lanes = self.lanes.iter().enumerate();
+        let ends = lanes.filter_map(|(n, lane)| Some((lane.ends_at(now, self.paused)?, n)));
+        match ends.min() {
+            Some((at, n)) if at <= now => {
+                self.has_changed = true;
+                Order::Renew(self.lanes.remove(n).give_up(self.tokens))
             }
-            // Whoever drains pauses first, and finishes what is in hand.
-            Some(latest) if !self.paused => Order::Wait(Some(latest)),
-            _ => Order::Wait(None),
-        }
-    }
-
-    fn is_overdue(&self, latest: Instant) -> bool {
-        !self.paused && Instant::now() >= latest
-    }
-
-    /// Gives up the attachment of consumer number `consumer`: every token so far is stale.
-    pub(crate) fn detach(&mut self, consumer: u32) -> GivenUp {
-        let epoch = self.epoch;
-        let token = |slot| Token { consumer, epoch, slot, generation: 0 };
-        let tokens = self.watermark.tags_in_hand().map(token).collect();
-        self.epoch += 1;
-        self.watermark = Watermark::default();
-        self.unwritten.clear();
-        self.lost = None;
-        self.recall = None;
-        self.buffered = 0;
-        GivenUp {
-            attachment: self.attachment.take(),
-            issued: self.issued.take(),
-            _sources: self.sources.take(),
-            tokens,
+            first => Order::Wait(first.map(|(at, _)| at)),
         }
     }
 }

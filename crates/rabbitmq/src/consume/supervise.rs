@@ -1,14 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use lapin::types::ShortString;
 use polymq_core::ErrorKind;
 use polymq_core::broker::{Event, EventSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::Plan;
-use super::state::{Order, Reason, Shared};
-use crate::link::{self, State};
+use super::claims::Claims;
+use super::lane::GivenUp;
+use super::plan::{self, Refusal, Wanted};
+use super::state::{Order, Shared};
+use crate::link::{self, Session, State};
 
 /// The longest that closing a channel or attaching may take before it is tried again.
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -20,99 +24,137 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// just being deleted ends the connection.
 const RETREAT: Duration = Duration::from_millis(200);
 
-/// Keeps a consumer attached: one task for each consumer, which sleeps unless something is wrong.
-pub(crate) struct Supervisor {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) link: watch::Receiver<State>,
-    pub(crate) plan: Plan,
-    pub(crate) events: EventSender,
-    pub(crate) broker_events: EventSender,
-    /// The consumer's number, for its tokens.
-    pub(crate) number: u32,
-    pub(crate) name: String,
+/// Keeps a consumer attached: one task for each consumer, which sleeps unless something is wrong, or
+/// partitions are to be shared.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: watch::Receiver<State>,
+    /// Consumed as long as the consumer lives.
+    pub(super) base: Vec<Wanted>,
+    /// The partitions of an ordered channel.
+    pub(super) claims: Option<Claims>,
+    pub(super) events: EventSender,
+    pub(super) broker_events: EventSender,
+    pub(super) name: String,
+    /// The missing queue that was told of.
+    pub(super) told: Option<ShortString>,
+}
+
+/// What there is to do.
+enum Task {
+    /// The connection is gone.
+    Reconnect(String),
+    /// A lane has ended.
+    Renew(GivenUp),
+    /// It is time to look at how the partitions are shared.
+    Share,
 }
 
 impl Supervisor {
     /// Runs until the link is closed; `session` is the one that the consumer is attached to.
-    pub(crate) async fn run(mut self, mut session: u32) {
+    pub(super) async fn run(mut self, mut session: Session) {
         loop {
-            let reason = self.until_lost(session).await;
-            self.detach(&reason).await;
-            if matches!(reason, Reason::Lost(_)) {
-                sleep(RETREAT).await;
-            }
-            let Some(number) = self.attach().await else { return };
-            session = number;
-            match reason {
-                Reason::Disconnected(_) => self.events.send(Event::Recovered),
-                Reason::Lost(reason) => self.tell_all(&Event::Recreated { reason }),
-                Reason::Recall => {}
+            match self.next_task(&session).await {
+                Task::Reconnect(reason) => {
+                    self.events.send(Event::Disconnected { reason });
+                    let all = self.shared.give_up(|_| true);
+                    self.close(all).await;
+                    let Some(next) = self.attach().await else { return };
+                    session = next;
+                    self.share(&session).await;
+                    self.events.send(Event::Recovered);
+                }
+                Task::Renew(lane) => {
+                    let Some(next) = self.renew(lane, session).await else { return };
+                    session = next;
+                }
+                Task::Share => self.share(&session).await,
             }
         }
     }
 
-    /// Tells whoever listens to the consumer or to the broker.
-    fn tell_all(&self, event: &Event) {
-        self.events.send(event.clone());
-        self.broker_events.send(event.clone());
-    }
-
-    async fn until_lost(&mut self, session: u32) -> Reason {
+    async fn next_task(&mut self, session: &Session) -> Task {
         loop {
             if let Some(reason) = gone(&self.link.borrow_and_update(), session) {
-                return Reason::Disconnected(reason);
+                return Task::Reconnect(reason);
             }
-            let latest = match self.shared.lock().order() {
-                Order::Renew(reason) => return reason,
-                Order::Wait(latest) => latest,
-            };
-            let overdue = async {
-                match latest {
-                    Some(latest) => sleep_until(latest).await,
-                    None => std::future::pending().await,
-                }
+            let end = match self.shared.lock().order() {
+                Order::Renew(lane) => return Task::Renew(lane),
+                Order::Wait(end) => end,
             };
             tokio::select! {
                 changed = self.link.changed() => if changed.is_err() {
-                    return Reason::Disconnected("the connection was closed".to_owned());
+                    return Task::Reconnect("the connection was closed".to_owned());
                 },
                 () = self.shared.supervisor.notified() => {}
-                () = overdue => {}
+                () = at(end) => {}
+                () = at(self.claims.as_ref().map(Claims::next_turn)) => return Task::Share,
             }
         }
     }
 
-    async fn detach(&self, reason: &Reason) {
-        let mut given_up = self.shared.lock().detach(self.number);
-        match reason {
-            Reason::Disconnected(reason) => {
-                self.events.send(Event::Disconnected { reason: reason.clone() });
-            }
-            Reason::Lost(reason) => {
-                tracing::warn!(
-                    consumer = self.name,
-                    reason,
-                    "the broker ended the subscription; attaching again"
-                );
-            }
-            Reason::Recall => {
-                tracing::debug!(
-                    consumer = self.name,
-                    "taking everything back, so that it comes again in order"
-                );
-            }
+    /// Attaches to what a lane was for; `None` when there will be no connection any more.
+    async fn renew(&mut self, mut lane: GivenUp, session: Session) -> Option<Session> {
+        let (partition, reason) = (lane.partition, lane.reason.take());
+        match &reason {
+            Some(reason) => tracing::warn!(
+                consumer = self.name,
+                reason,
+                "the broker ended the subscription; attaching again"
+            ),
+            None => tracing::debug!(
+                consumer = self.name,
+                partition,
+                "giving everything back, so that it comes again in order"
+            ),
         }
-        if !given_up.tokens.is_empty() {
-            self.events.send(Event::LeaseLost { tokens: std::mem::take(&mut given_up.tokens) });
+        self.close(vec![lane]).await;
+        if reason.is_some() {
+            sleep(RETREAT).await;
         }
+        let next = match (partition, &mut self.claims) {
+            (Some(partition), Some(claims)) => {
+                let deadline = Instant::now() + ATTEMPT;
+                let claimed = claims.claim_again(partition, &session, deadline).await;
+                self.note(claimed, &session);
+                session
+            }
+            _ => {
+                let next = self.attach().await?;
+                let earlier = |number| number != next.number;
+                let stale = self.shared.give_up(|l| earlier(l.attachment.session.number));
+                self.close(stale).await;
+                next
+            }
+        };
+        if let Some(reason) = reason {
+            self.tell_all(&Event::Recreated { reason });
+        }
+        Some(next)
+    }
+
+    /// Shares the partitions with the other consumers of the group.
+    async fn share(&mut self, session: &Session) {
+        if let Some(claims) = &mut self.claims {
+            let turn = claims.turn(session, Instant::now() + ATTEMPT).await;
+            self.note(turn, session);
+        }
+    }
+
+    /// Ends lanes; their tokens are told to be stale before anybody is handed what they stand for.
+    async fn close(&self, mut lanes: Vec<GivenUp>) {
+        let tokens: Vec<_> = lanes.iter_mut().flat_map(|lane| lane.tokens.drain(..)).collect();
+        if !tokens.is_empty() {
+            self.events.send(Event::LeaseLost { tokens });
+        }
+        let deadline = Instant::now() + ATTEMPT;
         // One that cannot be closed in time ends with its connection.
-        let _ = given_up.close(Instant::now() + ATTEMPT).await;
+        join_all(lanes.iter().map(|lane| lane.close(deadline))).await;
     }
 
     /// Attaches, however long it takes; `None` when there will be no connection any more.
-    async fn attach(&mut self) -> Option<u32> {
+    async fn attach(&mut self) -> Option<Session> {
         let mut delays = link::backoff();
-        let mut told = None;
         loop {
             let deadline = Instant::now() + ATTEMPT;
             let session = match link::session(&mut self.link, deadline).await {
@@ -131,33 +173,57 @@ impl Supervisor {
                     continue;
                 }
             };
-            let refusal = match self.plan.attach(&session, deadline).await {
-                Ok((attachment, sources)) => {
-                    self.shared.install(attachment, sources);
-                    return Some(session.number);
+            let attached = plan::attach(&self.base, &session, deadline).await;
+            match attached.map(|attached| self.shared.install(attached, None)) {
+                Ok(()) => {
+                    self.told = None;
+                    return Some(session);
                 }
-                Err(refusal) => refusal,
-            };
-            tracing::warn!(consumer = self.name, error = %refusal.error, "cannot attach; trying again");
-            if refusal.missing.is_some() && refusal.missing != told {
-                told.clone_from(&refusal.missing);
-                let object = told.iter().map(ToString::to_string).collect();
-                self.tell_all(&Event::TopologyLost { object });
-            }
-            if !refusal.error.is_retryable() {
-                self.shared.fail(refusal.error);
+                refused => self.note(refused, &session),
             }
             sleep(delays.next().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)).await;
         }
     }
+
+    /// Tells what the broker refused. What fails with its connection is tried again anyway.
+    fn note(&mut self, result: Result<(), Refusal>, session: &Session) {
+        let Err(refusal) = result else { return };
+        tracing::warn!(consumer = self.name, error = %refusal.error, "cannot attach; trying again");
+        if !session.is_up() {
+            return;
+        }
+        if refusal.missing.is_some() && refusal.missing != self.told {
+            self.told.clone_from(&refusal.missing);
+            let object = self.told.iter().map(ToString::to_string).collect();
+            self.tell_all(&Event::TopologyLost { object });
+        }
+        if !refusal.error.is_retryable() {
+            self.shared.fail(refusal.error);
+        }
+    }
+
+    /// Tells whoever listens to the consumer or to the broker.
+    fn tell_all(&self, event: &Event) {
+        self.events.send(event.clone());
+        self.broker_events.send(event.clone());
+    }
 }
 
-/// Why the link no longer has the connection of this number.
-fn gone(state: &State, number: u32) -> Option<String> {
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why the link no longer has this connection.
+fn gone(state: &State, session: &Session) -> Option<String> {
     match state {
-        State::Up(session) if session.number == number => None,
-        State::Up(_) => Some("the connection was replaced".to_owned()),
+        State::Up(now) if now.number != session.number => {
+            Some("the connection was replaced".to_owned())
+        }
+        State::Up(_) if session.is_up() => None,
         State::Down(reason) => Some(reason.to_string()),
-        State::Closed => Some("the connection was closed".to_owned()),
+        State::Up(_) | State::Closed => Some("the connection was closed".to_owned()),
     }
 }

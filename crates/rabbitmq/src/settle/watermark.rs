@@ -69,6 +69,11 @@ impl Watermark {
         found.is_ok_and(|at| self.blocks[at].in_hand & bit != 0)
     }
 
+    /// No tag was ever handed out.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.highest == 0
+    }
+
     /// How many tags are in hand.
     pub(crate) fn in_hand(&self) -> usize {
         self.in_hand

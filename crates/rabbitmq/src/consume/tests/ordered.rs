@@ -1,6 +1,6 @@
 use polymq_core::broker::{Consumer, Event};
 
-use super::scene::{PATIENCE, Scene, ack, nothing_comes, receive, release, soon, texts};
+use super::scene::{Scene, ack, nothing_comes, receive, release, soon, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_released_comes_again_in_order_and_what_else_is_in_hand_can_be_finished() {
@@ -15,7 +15,7 @@ async fn what_is_released_comes_again_in_order_and_what_else_is_in_hand_can_be_f
     ack(&consumer, &deliveries[..2]).await;
     let again = receive(&consumer, 4).await;
     assert_eq!(texts(&again), [2, 3, 4, 5]);
-    assert!(events.try_recv().is_none(), "nobody lost anything");
+    assert!(!matches!(events.try_recv(), Some(Event::LeaseLost { .. })), "nobody lost anything");
     ack(&consumer, &again).await;
     scene.delete().await;
 }
@@ -41,14 +41,6 @@ async fn a_drain_releases_and_still_finishes_what_is_running() {
     let consumer = scene.consumer(20).await;
     let next = scene.consumer(20).await;
     scene.publish_main(0..4).await;
-    let (consumer, next) = match tokio::time::timeout(PATIENCE / 10, consumer.recv(1)).await {
-        Ok(_) => {
-            // It was the active one; begin again with what it has.
-            consumer.close(soon()).await.unwrap();
-            (next, scene.consumer(20).await)
-        }
-        Err(_) => (next, consumer),
-    };
     let deliveries = receive(&consumer, 4).await;
     consumer.pause();
     release(&consumer, &deliveries[1..]).await;

@@ -124,7 +124,7 @@ async fn a_channel_that_the_broker_ends_makes_tokens_stale_and_is_replaced() {
     let before = receive(&consumer, 3).await;
     let waiting = async { consumer.recv(10).await.unwrap() };
     let fault = async {
-        let attachment = consumer.shared.lock().attachment.clone().unwrap();
+        let attachment = consumer.shared.lock().lanes[0].attachment.clone();
         let _ = attachment.channel.basic_ack(999, BasicAckOptions::default()).await;
     };
     let (mut after, ()) = tokio::join!(waiting, fault);

@@ -29,10 +29,21 @@ pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+/// A connection of its own.
+pub(super) async fn link(url: &str) -> Link {
+    let namespace = "test".parse().unwrap();
+    let topology = Topology { namespace, channels: Vec::new() };
+    let request = Connect::new("test", vec![url.into()], topology, soon());
+    let target = Arc::new(Target::new(&request, BrokerTable::default()).unwrap());
+    Link::open(target, "consume", EventSender::default(), soon()).await.unwrap()
+}
+
 pub(super) struct Scene {
     pub(super) link: Arc<Link>,
     pub(super) channel: Channel,
     pub(super) group: GroupLayout,
+    /// Where the broker is.
+    pub(super) url: String,
     ordered: bool,
 }
 
@@ -50,16 +61,12 @@ impl Scene {
     async fn new(count: usize, ordered: bool) -> Self {
         let server = RabbitmqServer::shared().await.unwrap();
         let url = server.url().to_owned();
-        let namespace = "test".parse().unwrap();
-        let topology = Topology { namespace, channels: Vec::new() };
-        let request = Connect::new("test", vec![url.into()], topology, soon());
-        let target = Arc::new(Target::new(&request, BrokerTable::default()).unwrap());
-        let link = Link::open(target, "consume", EventSender::default(), soon()).await.unwrap();
+        let link = link(&url).await;
         let channel = link.session(soon()).await.unwrap().channel(soon()).await.unwrap();
         let stem = format!("consume-test-{:016x}", rand::random::<u64>());
         let queues = (0..count).map(|n| format!("{stem}.{n}").into()).collect();
         let group = GroupLayout { queues, is_bound: false, inbox: format!("{stem}.retry").into() };
-        let scene = Self { link: Arc::new(link), channel, group, ordered };
+        let scene = Self { link: Arc::new(link), channel, group, url, ordered };
         scene.declare().await;
         scene
     }
@@ -116,12 +123,20 @@ impl Scene {
     }
 
     pub(super) async fn try_consumer(&self, prefetch: usize) -> Result<RabbitmqConsumer> {
+        self.consumer_on(&self.link, prefetch).await
+    }
+
+    pub(super) async fn consumer_on(
+        &self,
+        link: &Link,
+        prefetch: usize,
+    ) -> Result<RabbitmqConsumer> {
         let name = || "orders".parse().unwrap();
         let (group, consumer) = ("mailer".parse().unwrap(), "mailer".parse().unwrap());
         let subscription =
             Subscription::new(name(), group, consumer, prefetch, Duration::from_secs(600));
         let wanted = Attach {
-            link: self.link.watch(),
+            link: link.watch(),
             group: self.group.clone(),
             kind: ChannelKind::Queue,
             ordered: self.ordered,

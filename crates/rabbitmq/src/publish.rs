@@ -11,8 +11,11 @@
 
 mod batch;
 mod lane;
+mod open;
 mod pump;
 mod route;
+#[cfg(test)]
+mod scene;
 mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,24 +102,24 @@ impl Publisher {
 
     /// As [`Broker::publish`](polymq_core::broker::Broker::publish).
     pub(crate) async fn publish(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
-        let batch = Arc::new(Batch::new(sends.len()));
+        let batch = Arc::new(Batch::new(sends.len(), deadline));
         let queues = self.queues().clone();
         let Some(queues) = queues else {
             return batch.end(|| self.describe(error::closed("broker")));
         };
         let (jobs, singles) = self.sort(sends, &batch);
         let sent = timeout_at(deadline, async {
-            // A closed queue means that the broker was closed meanwhile: the batch ends unwritten.
             if let Some(job) = jobs {
-                let _ = queues.pump.send(job).await;
+                queues.pump.send(job).await?;
             }
             for job in singles {
-                let _ = queues.lanes.send(job).await;
+                queues.lanes.send(job).await?;
             }
             drop(queues);
             batch.finished().await;
+            Ok::<_, mpsc::error::SendError<Job>>(())
         });
-        // At the deadline the batch says what is known.
+        // At the deadline, or when the broker was closed meanwhile, the batch says what is known.
         let _ = sent.await;
         batch.end(|| self.describe(self.why_late()))
     }

@@ -17,6 +17,7 @@ mod route;
 #[cfg(test)]
 mod scene;
 mod verdict;
+mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

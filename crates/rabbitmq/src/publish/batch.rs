@@ -26,6 +26,11 @@ impl Item {
         Self { index, send, route, suspicions: 0, in_doubt: false }
     }
 
+    /// The length of the payload.
+    pub(super) fn bytes(&self) -> usize {
+        self.send.message.payload().map_or(0, bytes::Bytes::len)
+    }
+
     /// What is known of the message when this is known of its last writing.
     pub(super) fn all_told(&self, outcome: Outcome) -> Outcome {
         match outcome {

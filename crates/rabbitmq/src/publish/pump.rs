@@ -17,11 +17,9 @@ use super::Shared;
 use super::batch::{Batch, Item, Job};
 use super::open::confirming;
 use super::route::Route;
+use super::window::{Size, Window};
 use crate::convert;
 use crate::link::{Session, State};
-
-/// The most messages that are written, and answered for, together.
-const PIECE: usize = 128;
 
 /// Serves calls until there are no more.
 pub(super) async fn run(
@@ -78,7 +76,7 @@ struct Pump {
 
 /// A piece that has come to its end.
 struct Answered {
-    count: usize,
+    size: Size,
     /// What the end of the AMQP channel left without an answer.
     left: Vec<(Item, lapin::Error)>,
     batch: Arc<Batch>,
@@ -115,13 +113,13 @@ impl Pump {
         channel: &Arc<Channel>,
     ) {
         let mut pieces = FuturesUnordered::new();
-        let mut in_flight = 0;
+        let mut window = Window::new(self.shared.window);
         let mut lost = VecDeque::new();
         let mut ended = false;
         loop {
-            while !ended && !session.is_blocked() && in_flight < self.shared.window {
-                let Some(piece) = self.next_piece(self.shared.window - in_flight) else { break };
-                in_flight += piece.items.len();
+            while !ended && !session.is_blocked() {
+                let Some(piece) = self.next_piece(&window) else { break };
+                window.enter(Size::of(&piece.items));
                 pieces.push(self.start(channel, piece));
             }
             if pieces.is_empty() && (ended || self.is_done()) {
@@ -131,7 +129,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 Some(answered) = pieces.next(), if !pieces.is_empty() => {
-                    in_flight -= answered.count;
+                    window.leave(answered.size);
                     if !answered.left.is_empty() {
                         ended = true;
                         lost.extend(self.judge(answered));
@@ -149,8 +147,8 @@ impl Pump {
         self.waiting = lost;
     }
 
-    /// The next messages to be written, at most `room` of them.
-    fn next_piece(&mut self, room: usize) -> Option<Job> {
+    /// The next messages to be written, as many as the window lets in.
+    fn next_piece(&mut self, window: &Window) -> Option<Job> {
         loop {
             if self.waiting.is_empty() {
                 match self.jobs.try_recv() {
@@ -164,13 +162,9 @@ impl Pump {
             }
             let job = self.waiting.front_mut()?;
             let batch = Arc::clone(&job.batch);
-            let size = room.min(PIECE);
-            let items = if job.items.len() <= size {
-                std::mem::take(&mut job.items)
-            } else {
-                let rest = job.items.split_off(size);
-                std::mem::replace(&mut job.items, rest)
-            };
+            let count = window.fit(&job.items)?;
+            let rest = job.items.split_off(count);
+            let items = std::mem::replace(&mut job.items, rest);
             if job.items.is_empty() {
                 self.waiting.pop_front();
             }
@@ -211,8 +205,8 @@ async fn answers(
     items: Vec<Item>,
     writings: Vec<Writing>,
 ) -> Answered {
-    let count = items.len();
-    let mut outcomes = Vec::with_capacity(count);
+    let size = Size::of(&items);
+    let mut outcomes = Vec::with_capacity(items.len());
     let mut left = Vec::new();
     for (item, writing) in items.into_iter().zip(writings) {
         match answer(writing).await {
@@ -221,7 +215,7 @@ async fn answers(
         }
     }
     batch.resolve(outcomes.into_iter());
-    Answered { count, left, batch }
+    Answered { size, left, batch }
 }
 
 /// The broker's answer to one message.

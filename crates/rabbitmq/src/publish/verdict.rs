@@ -64,7 +64,7 @@ fn conviction(blame: &Blame<'_>, reason: &lapin::Error, item: &Item) -> Option<E
             is_meant.then(|| error::native(reason))
         }
         Blame::Larger { max } => {
-            let bytes = item.send.message.payload().map_or(0, bytes::Bytes::len);
+            let bytes = item.bytes();
             (bytes > *max).then(|| error::too_large(bytes, *max))
         }
         Blame::Nobody => None,

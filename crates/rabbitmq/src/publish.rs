@@ -4,7 +4,8 @@
 //! channels' exchanges never return a message, so a confirm there is the queue's word. The *lanes* carry
 //! what must not be confirmed by an exchange alone: retry copies, dead letters, and sends to somebody
 //! else's exchange. They publish *mandatory*, one message in flight per AMQP channel, because lapin
-//! gives a returned message to whichever confirm completes next.
+//! gives a returned message to whichever confirm completes next. What goes to an exchange that was
+//! refused takes a lane too, since a refusal costs the AMQP channel.
 //!
 //! A message that was written and not confirmed when the connection broke is written again, under the
 //! same id, until its deadline.
@@ -16,6 +17,7 @@ mod pump;
 mod route;
 #[cfg(test)]
 mod scene;
+mod suspects;
 mod verdict;
 mod window;
 
@@ -30,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::batch::{Batch, Item, Job};
 use self::route::{Route, Router};
+use self::suspects::Suspects;
 use crate::convert;
 use crate::error;
 use crate::layout::Layout;
@@ -64,6 +67,7 @@ struct Shared {
     /// `source` of CloudEvents.
     source: String,
     router: Router,
+    suspects: Suspects,
     window: usize,
     max_message_bytes: usize,
     frame_max: usize,
@@ -81,6 +85,7 @@ impl Publisher {
             broker: limits.broker,
             source: format!("polymq:{}", layout.namespace()),
             router: Router::new(layout, clock, steps),
+            suspects: Suspects::default(),
             window: limits.window,
             max_message_bytes: limits.max_message_bytes,
             frame_max: limits.frame_max,
@@ -137,9 +142,10 @@ impl Publisher {
                     continue;
                 }
             };
-            let mandatory = self.shared.router.is_mandatory(&send.destination);
+            let alone = self.shared.router.is_mandatory(&send.destination)
+                || self.shared.suspects.contains(&route.exchange);
             let item = Item::new(index, send, route);
-            if mandatory {
+            if alone {
                 singles.push(Job { items: vec![item], batch: Arc::clone(batch) });
             } else {
                 items.push(item);

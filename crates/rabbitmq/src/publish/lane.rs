@@ -1,4 +1,4 @@
-//! A lane: one AMQP channel, one *mandatory* message in flight.
+//! A lane: one AMQP channel, one message in flight.
 
 use std::sync::Arc;
 
@@ -58,8 +58,12 @@ impl Lane {
             return true;
         };
         item.route = route;
-        let outcome = match answer(write(&self.shared, &channel, item, true)).await {
-            Ok(answer) => Some(self.shared.answered(&answer, item)),
+        let mandatory = self.shared.router.is_mandatory(&item.send.destination);
+        let outcome = match answer(write(&self.shared, &channel, item, mandatory)).await {
+            Ok(answer) => {
+                self.shared.suspects.clear(&item.route.exchange);
+                Some(self.shared.answered(&answer, item))
+            }
             Err(reason) => {
                 self.channel = None;
                 // A step that isn't there is no failure as long as there are others.

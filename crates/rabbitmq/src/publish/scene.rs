@@ -8,6 +8,7 @@ use polymq_core::{ChannelName, Message, Namespace, system_clock};
 use super::Shared;
 use super::batch::Item;
 use super::route::Router;
+use super::suspects::Suspects;
 use crate::layout::Layout;
 
 fn name() -> ChannelName {
@@ -25,6 +26,7 @@ pub(super) fn shared() -> Shared {
         broker: "default".to_owned(),
         source: "polymq:prod".to_owned(),
         router: Router::new(layout, system_clock(), vec![1]),
+        suspects: Suspects::default(),
         window: 1,
         max_message_bytes: 1 << 20,
         frame_max: 0,

@@ -39,6 +39,9 @@ impl Shared {
         let destination = &item.send.destination;
         if let Some(blame) = error::blame(reason) {
             if let Some(error) = conviction(&blame, reason, item) {
+                if matches!(blame, Blame::Exchange { .. }) {
+                    self.suspects.add(&item.route.exchange);
+                }
                 let error = self.describe(error, destination);
                 return Some(item.all_told(Outcome::Rejected(error)));
             }
@@ -101,11 +104,11 @@ mod tests {
         for _ in 0..=SUSPICIONS {
             assert!(shared.accused(&reason, &mut small).is_none());
         }
+        assert!(!shared.suspects.contains(&large.route.exchange));
     }
 
     #[test]
     fn whoever_is_not_meant_by_a_refusal_is_written_again_as_often_as_it_takes() {
-        let shared = shared();
         for (text, is_meant) in [
             ("NOT_FOUND - no exchange 'prod.orders' in vhost '/'", true),
             ("NOT_FOUND - no exchange 'prod.other' in vhost '/'", false),
@@ -116,10 +119,12 @@ mod tests {
             ),
         ] {
             let reason = refusal(AMQPSoftError::NOTFOUND, text);
+            let shared = shared();
             let mut item = item(&shared, 1);
             for _ in 0..=SUSPICIONS {
                 let outcome = shared.accused(&reason, &mut item);
                 assert_eq!(outcome.is_some(), is_meant, "{text}");
+                assert_eq!(shared.suspects.contains(&item.route.exchange), is_meant, "{text}");
             }
         }
     }

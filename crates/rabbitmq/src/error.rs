@@ -126,6 +126,36 @@ pub(crate) fn is_denied(error: &lapin::Error) -> bool {
     code(error) == Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
 }
 
+/// What the broker ended a publishing AMQP channel over.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Blame<'a> {
+    /// This exchange isn't there, or may not be written to (with this routing key).
+    Exchange { name: &'a str, key: Option<&'a str> },
+    /// A payload of more bytes than the broker takes.
+    Larger { max: usize },
+    /// It doesn't say which message it was.
+    Nobody,
+}
+
+/// Reads whom the broker blames; `None` when it didn't end the channel, but the connection was lost.
+pub(crate) fn blame(error: &lapin::Error) -> Option<Blame<'_>> {
+    let text = match error.kind() {
+        Native::ProtocolError(amqp) if error.is_amqp_soft_error() => amqp.get_message().as_str(),
+        _ => return None,
+    };
+    let exchange = || {
+        let (before, rest) = text.rsplit_once("exchange '")?;
+        let (name, _) = rest.split_once("' in vhost")?;
+        let key = before.split_once("topic '").and_then(|(_, key)| key.strip_suffix("' in "));
+        Some(Blame::Exchange { name, key })
+    };
+    let larger = || {
+        let (_, max) = text.split_once("message size ")?.1.rsplit_once("max size ")?;
+        Some(Blame::Larger { max: max.trim().parse().ok()? })
+    };
+    Some(exchange().or_else(larger).unwrap_or(Blame::Nobody))
+}
+
 fn code(error: &lapin::Error) -> Option<AMQPErrorKind> {
     match error.kind() {
         Native::ProtocolError(amqp) => Some(amqp.kind().clone()),

@@ -136,12 +136,14 @@ impl Link {
             _ => None,
         };
         let _ = self.stop.send(true);
-        if let Some(session) = session {
+        // A blocked connection writes nothing, a farewell neither.
+        if let Some(session) = session.filter(|session| !session.is_blocked()) {
             let closing = session.connection.close(200, "closed".into());
             // An error says that it is closed already; after the deadline dropping it has to do.
             let _ = timeout_at(deadline, closing).await;
         }
-        self.supervisor.abort();
+        let mut state = self.watch();
+        let _ = timeout_at(deadline, state.wait_for(|s| matches!(s, State::Closed))).await;
     }
 }
 
@@ -205,8 +207,10 @@ impl Supervisor {
         loop {
             let mut stopped = self.stopped.clone();
             let lost = tokio::select! {
-                lost = self.watch_over(&session) => lost,
+                biased;
+                // First: a connection that we close is not lost.
                 _ = stopped.wait_for(|stop| *stop) => return self.end(),
+                lost = self.watch_over(&session) => lost,
             };
             tracing::warn!(broker = self.target.broker(), purpose = self.purpose, error = %lost, "connection lost");
             self.events.send(Event::Disconnected { reason: lost.to_string() });

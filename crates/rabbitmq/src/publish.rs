@@ -4,16 +4,22 @@
 //! channels' exchanges never return a message, so a confirm there is the queue's word. The *lanes* carry
 //! what must not be confirmed by an exchange alone: retry copies, dead letters, and sends to somebody
 //! else's exchange. They publish *mandatory*, one message in flight per AMQP channel, because lapin
-//! gives a returned message to whichever confirm completes next.
+//! gives a returned message to whichever confirm completes next. What goes to an exchange that was
+//! refused takes a lane too, since a refusal costs the AMQP channel.
 //!
 //! A message that was written and not confirmed when the connection broke is written again, under the
 //! same id, until its deadline.
 
 mod batch;
 mod lane;
+mod open;
 mod pump;
 mod route;
+#[cfg(test)]
+mod scene;
+mod suspects;
 mod verdict;
+mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::batch::{Batch, Item, Job};
 use self::route::{Route, Router};
+use self::suspects::Suspects;
 use crate::convert;
 use crate::error;
 use crate::layout::Layout;
@@ -60,6 +67,7 @@ struct Shared {
     /// `source` of CloudEvents.
     source: String,
     router: Router,
+    suspects: Suspects,
     window: usize,
     max_message_bytes: usize,
     frame_max: usize,
@@ -77,6 +85,7 @@ impl Publisher {
             broker: limits.broker,
             source: format!("polymq:{}", layout.namespace()),
             router: Router::new(layout, clock, steps),
+            suspects: Suspects::default(),
             window: limits.window,
             max_message_bytes: limits.max_message_bytes,
             frame_max: limits.frame_max,
@@ -99,24 +108,24 @@ impl Publisher {
 
     /// As [`Broker::publish`](polymq_core::broker::Broker::publish).
     pub(crate) async fn publish(&self, sends: Vec<Send>, deadline: Instant) -> Vec<Outcome> {
-        let batch = Arc::new(Batch::new(sends.len()));
+        let batch = Arc::new(Batch::new(sends.len(), deadline));
         let queues = self.queues().clone();
         let Some(queues) = queues else {
             return batch.end(|| self.describe(error::closed("broker")));
         };
         let (jobs, singles) = self.sort(sends, &batch);
         let sent = timeout_at(deadline, async {
-            // A closed queue means that the broker was closed meanwhile: the batch ends unwritten.
             if let Some(job) = jobs {
-                let _ = queues.pump.send(job).await;
+                queues.pump.send(job).await?;
             }
             for job in singles {
-                let _ = queues.lanes.send(job).await;
+                queues.lanes.send(job).await?;
             }
             drop(queues);
             batch.finished().await;
+            Ok::<_, mpsc::error::SendError<Job>>(())
         });
-        // At the deadline the batch says what is known.
+        // At the deadline, or when the broker was closed meanwhile, the batch says what is known.
         let _ = sent.await;
         batch.end(|| self.describe(self.why_late()))
     }
@@ -133,9 +142,10 @@ impl Publisher {
                     continue;
                 }
             };
-            let mandatory = self.shared.router.is_mandatory(&send.destination);
+            let alone = self.shared.router.is_mandatory(&send.destination)
+                || self.shared.suspects.contains(&route.exchange);
             let item = Item::new(index, send, route);
-            if mandatory {
+            if alone {
                 singles.push(Job { items: vec![item], batch: Arc::clone(batch) });
             } else {
                 items.push(item);

@@ -1,14 +1,16 @@
-//! A lane: one AMQP channel, one *mandatory* message in flight.
+//! A lane: one AMQP channel, one message in flight.
 
 use std::sync::Arc;
 
 use lapin::Channel;
 use polymq_core::broker::Outcome;
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::batch::Job;
-use super::pump::{answer, confirming, write};
+use super::open::{confirming, unblocked};
+use super::pump::{answer, write};
 use crate::error;
 use crate::link::{Session, State};
 
@@ -22,7 +24,7 @@ pub(super) async fn run(
     loop {
         let job = jobs.lock().await.recv().await;
         let Some(mut job) = job else { return };
-        while !lane.carry(&mut link, &mut job).await {
+        while !job.batch.is_over() && !lane.carry(&mut link, &mut job).await {
             if matches!(&*link.borrow(), State::Closed) {
                 return;
             }
@@ -39,11 +41,10 @@ struct Lane {
 impl Lane {
     /// Writes a message and waits for the answer. `false`: it is to be written again.
     async fn carry(&mut self, link: &mut watch::Receiver<State>, job: &mut Job) -> bool {
-        let Some((session, channel)) = self.channel(link).await else { return false };
-        while session.is_blocked() && session.is_up() {
-            if link.changed().await.is_err() {
-                return false;
-            }
+        let deadline = job.batch.deadline;
+        let Some((session, channel)) = self.channel(link, deadline).await else { return false };
+        if unblocked(&session, link, deadline).await.is_err() {
+            return false;
         }
         let Some(item) = job.items.first_mut() else { return true };
         if !job.batch.begin(std::slice::from_ref(item)) {
@@ -52,12 +53,17 @@ impl Lane {
         let Some(route) = self.shared.router.route(&item.send) else {
             let destination = &item.send.destination;
             let error = self.shared.describe(error::unroutable(destination), destination);
-            job.batch.resolve(std::iter::once((item.index, Outcome::Rejected(error))));
+            let outcome = item.all_told(Outcome::Rejected(error));
+            job.batch.resolve(std::iter::once((item.index, outcome)));
             return true;
         };
         item.route = route;
-        let outcome = match answer(write(&self.shared, &channel, item, true)).await {
-            Ok(answer) => Some(self.shared.answered(&answer, &item.send)),
+        let mandatory = self.shared.router.is_mandatory(&item.send.destination);
+        let outcome = match answer(write(&self.shared, &channel, item, mandatory)).await {
+            Ok(answer) => {
+                self.shared.suspects.clear(&item.route.exchange);
+                Some(self.shared.answered(&answer, item))
+            }
             Err(reason) => {
                 self.channel = None;
                 // A step that isn't there is no failure as long as there are others.
@@ -77,12 +83,13 @@ impl Lane {
     async fn channel(
         &mut self,
         link: &mut watch::Receiver<State>,
+        deadline: Instant,
     ) -> Option<(Session, Arc<Channel>)> {
         let usable = |(session, channel): &(Session, Arc<Channel>)| {
             session.is_up() && channel.status().connected()
         };
         if !self.channel.as_ref().is_some_and(usable) {
-            let (session, channel) = confirming(link).await?;
+            let (session, channel) = confirming(link, deadline).await?;
             self.channel = Some((session, Arc::new(channel)));
         }
         self.channel.clone()

@@ -5,30 +5,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::{Channel, PublisherConfirm};
-use polymq_core::{Error, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Shared;
 use super::batch::{Batch, Item, Job};
+use super::open::confirming;
 use super::route::Route;
+use super::window::{Size, Window};
 use crate::convert;
-use crate::link::{Session, State, session};
-
-/// The most messages that are written, and answered for, together.
-const PIECE: usize = 128;
-
-/// How long opening an AMQP channel may take before it is tried again.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long to wait before a channel that could not be opened is tried again.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::link::{Session, State};
 
 /// Serves calls until there are no more.
 pub(super) async fn run(
@@ -37,36 +28,15 @@ pub(super) async fn run(
     jobs: mpsc::Receiver<Job>,
 ) {
     let mut pump = Pump { shared, jobs, waiting: VecDeque::new(), closing: false };
-    while !pump.is_done() {
-        let Some((session, channel)) = confirming(&mut link).await else { return };
-        pump.serve(&mut link, &session, &Arc::new(channel)).await;
-    }
-}
-
-/// An AMQP channel with confirms, as soon as one can be had; `None` when the link was closed.
-pub(super) async fn confirming(link: &mut watch::Receiver<State>) -> Option<(Session, Channel)> {
-    loop {
-        let deadline = Instant::now() + PATIENCE;
-        let opened = async {
-            let session = session(link, deadline).await?;
-            let channel = session.channel(deadline).await?;
-            confirm_select(&channel).await?;
-            Ok::<_, Error>((session, channel))
-        };
-        match opened.await {
-            Ok(opened) => return Some(opened),
-            Err(error) => tracing::debug!(%error, "no AMQP channel to publish on yet"),
+    while let Some(deadline) = pump.work().await {
+        match confirming(&mut link, deadline).await {
+            Some((session, channel)) => {
+                pump.serve(&mut link, &session, &Arc::new(channel)).await;
+            }
+            None if matches!(&*link.borrow(), State::Closed) => return,
+            None => {}
         }
-        if matches!(&*link.borrow(), State::Closed) {
-            return None;
-        }
-        tokio::time::sleep(PAUSE).await;
     }
-}
-
-async fn confirm_select(channel: &Channel) -> Result<()> {
-    let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
-    selected.map_err(|e| crate::error::native(&e))
 }
 
 /// Starts to write a message: the frames are queued when this returns, in the order of the calls. The
@@ -106,13 +76,31 @@ struct Pump {
 
 /// A piece that has come to its end.
 struct Answered {
-    count: usize,
+    size: Size,
     /// What the end of the AMQP channel left without an answer.
     left: Vec<(Item, lapin::Error)>,
     batch: Arc<Batch>,
 }
 
 impl Pump {
+    /// Waits for something to write, and says until when it is worth writing; `None` when nothing comes
+    /// any more.
+    async fn work(&mut self) -> Option<Instant> {
+        loop {
+            self.waiting.retain(|job| !job.batch.is_over());
+            if let Some(deadline) = self.waiting.iter().map(|job| job.batch.deadline).max() {
+                return Some(deadline);
+            }
+            if self.closing {
+                return None;
+            }
+            match self.jobs.recv().await {
+                Some(job) => self.waiting.push_back(job),
+                None => self.closing = true,
+            }
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.closing && self.waiting.is_empty()
     }
@@ -125,13 +113,13 @@ impl Pump {
         channel: &Arc<Channel>,
     ) {
         let mut pieces = FuturesUnordered::new();
-        let mut in_flight = 0;
+        let mut window = Window::new(self.shared.window);
         let mut lost = VecDeque::new();
         let mut ended = false;
         loop {
-            while !ended && !session.is_blocked() && in_flight < self.shared.window {
-                let Some(piece) = self.next_piece(self.shared.window - in_flight) else { break };
-                in_flight += piece.items.len();
+            while !ended && !session.is_blocked() {
+                let Some(piece) = self.next_piece(&window) else { break };
+                window.enter(Size::of(&piece.items));
                 pieces.push(self.start(channel, piece));
             }
             if pieces.is_empty() && (ended || self.is_done()) {
@@ -141,7 +129,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 Some(answered) = pieces.next(), if !pieces.is_empty() => {
-                    in_flight -= answered.count;
+                    window.leave(answered.size);
                     if !answered.left.is_empty() {
                         ended = true;
                         lost.extend(self.judge(answered));
@@ -159,8 +147,8 @@ impl Pump {
         self.waiting = lost;
     }
 
-    /// The next messages to be written, at most `room` of them.
-    fn next_piece(&mut self, room: usize) -> Option<Job> {
+    /// The next messages to be written, as many as the window lets in.
+    fn next_piece(&mut self, window: &Window) -> Option<Job> {
         loop {
             if self.waiting.is_empty() {
                 match self.jobs.try_recv() {
@@ -174,13 +162,9 @@ impl Pump {
             }
             let job = self.waiting.front_mut()?;
             let batch = Arc::clone(&job.batch);
-            let size = room.min(PIECE);
-            let items = if job.items.len() <= size {
-                std::mem::take(&mut job.items)
-            } else {
-                let rest = job.items.split_off(size);
-                std::mem::replace(&mut job.items, rest)
-            };
+            let count = window.fit(&job.items)?;
+            let rest = job.items.split_off(count);
+            let items = std::mem::replace(&mut job.items, rest);
             if job.items.is_empty() {
                 self.waiting.pop_front();
             }
@@ -221,20 +205,59 @@ async fn answers(
     items: Vec<Item>,
     writings: Vec<Writing>,
 ) -> Answered {
-    let count = items.len();
-    let mut outcomes = Vec::with_capacity(count);
+    let size = Size::of(&items);
+    let mut outcomes = Vec::with_capacity(items.len());
     let mut left = Vec::new();
     for (item, writing) in items.into_iter().zip(writings) {
         match answer(writing).await {
-            Ok(answer) => outcomes.push((item.index, shared.answered(&answer, &item.send))),
+            Ok(answer) => outcomes.push((item.index, shared.answered(&answer, &item))),
             Err(reason) => left.push((item, reason)),
         }
     }
     batch.resolve(outcomes.into_iter());
-    Answered { count, left, batch }
+    Answered { size, left, batch }
 }
 
 /// The broker's answer to one message.
 pub(super) async fn answer(writing: Writing) -> lapin::Result<lapin::Confirmation> {
     writing.await?.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::scene::{item, shared};
+    use super::*;
+    use crate::error;
+
+    /// As long as a pump without a connection runs that gets these jobs and then no more.
+    async fn run_without_a_connection(work: Vec<Job>) -> Duration {
+        let (_state, link) = watch::channel(State::Down(Arc::new(error::late("away"))));
+        let (sender, jobs) = mpsc::channel(work.len().max(1));
+        for job in work {
+            sender.send(job).await.unwrap();
+        }
+        drop(sender);
+        let began = Instant::now();
+        let running = run(Arc::new(shared()), link, jobs);
+        timeout(Duration::from_secs(3600), running).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pump_with_nothing_to_write_needs_no_connection_to_end() {
+        assert!(run_without_a_connection(Vec::new()).await < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pump_gives_up_what_nobody_waits_for_any_more() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let batch = Arc::new(Batch::new(1, deadline));
+        let job = Job { items: vec![item(&shared(), 1)], batch };
+        let took = run_without_a_connection(vec![job]).await;
+        assert!((60..=61).contains(&took.as_secs()), "{took:?}");
+    }
 }

@@ -1,12 +1,13 @@
 //! Which exchange and routing key lead a message to its destination.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::types::ShortString;
 use polymq_core::Clock;
 use polymq_core::broker::{ChannelKind, Destination, Send};
-use polymq_core::{ErrorKind, Result};
+use polymq_core::{ErrorKind, Message, Result};
+use tokio::time::Instant;
 
 use crate::error;
 use crate::layout::{ChannelLayout, Layout};
@@ -14,6 +15,10 @@ use crate::steps;
 
 /// The longest routing key.
 const LONGEST_KEY: usize = 255;
+
+/// How long a delay step that was missing is travelled around before it is tried again: somebody may have
+/// applied the topology.
+const MISSING: Duration = Duration::from_secs(30);
 
 /// Where one message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +32,23 @@ pub(super) struct Route {
 pub(super) struct Router {
     layout: Arc<Layout>,
     clock: Arc<dyn Clock>,
-    /// The delay steps, in seconds, that the broker has as far as is known.
-    steps: RwLock<Vec<u64>>,
+    /// The delay steps, in seconds, that the topology makes.
+    made: Vec<u64>,
+    steps: Mutex<Steps>,
+}
+
+/// The delay steps that the broker has, as far as is known.
+#[derive(Debug)]
+struct Steps {
+    known: Vec<u64>,
+    /// When the first one was missing.
+    missing: Option<Instant>,
 }
 
 impl Router {
     pub(super) fn new(layout: Arc<Layout>, clock: Arc<dyn Clock>, steps: Vec<u64>) -> Self {
-        Self { layout, clock, steps: RwLock::new(steps) }
+        let known = Steps { known: steps.clone(), missing: None };
+        Self { layout, clock, made: steps, steps: Mutex::new(known) }
     }
 
     /// The objects behind the routes.
@@ -56,7 +71,7 @@ impl Router {
                 if key > LONGEST_KEY {
                     return Err(polymq_core::Error::new(
                         ErrorKind::TooLarge,
-                        format!("the subject has {key} bytes; RabbitMQ takes {LONGEST_KEY}, partition included"),
+                        format!("the subject makes a routing key of {key} bytes; RabbitMQ takes {LONGEST_KEY}, partition included"),
                     )
                     .with_help("shorten the subject"));
                 }
@@ -77,13 +92,16 @@ impl Router {
         }
     }
 
-    /// The way of a message that [`check`](Router::check) has passed, as of now. `None`: the topology
-    /// has lost every delay step.
+    /// The way of a message that [`check`](Router::check) has passed, as of now. `None`: every delay step
+    /// that the broker has is far too long.
     pub(super) fn route(&self, send: &Send) -> Option<Route> {
         match &send.destination {
             Destination::Channel(name) => {
                 let channel = self.layout.channel(name)?;
-                Some(Route { exchange: channel.exchange.clone(), key: channel_key(channel, send) })
+                Some(Route {
+                    exchange: channel.exchange.clone(),
+                    key: channel_key(channel, &send.message),
+                })
             }
             Destination::DeadLetter(name) => {
                 let queue = self.layout.group(name, &name.into())?.queues.into_iter().next()?;
@@ -96,8 +114,7 @@ impl Router {
                 let exchange = if wait.is_zero() {
                     ShortString::default()
                 } else {
-                    let steps = self.steps.read().unwrap_or_else(PoisonError::into_inner);
-                    self.layout.delay(steps::choose(&steps, wait)?)
+                    self.layout.delay(steps::choose(&self.steps().known, wait)?)
                 };
                 Some(Route { exchange, key: inbox })
             }
@@ -105,22 +122,31 @@ impl Router {
         }
     }
 
-    /// Takes note that the exchange of a step is not there: others have to do. Says whether it was one
-    /// of a step.
+    /// Takes note that the exchange of a step is not there. Says whether it was one, and there are others
+    /// that have to do.
     pub(super) fn forget(&self, exchange: &ShortString) -> bool {
-        let mut steps = self.steps.write().unwrap_or_else(PoisonError::into_inner);
-        let before = steps.len();
-        steps.retain(|step| self.layout.delay(*step) != *exchange);
-        steps.len() < before
+        let mut steps = self.steps();
+        let before = steps.known.len();
+        steps.known.retain(|step| self.layout.delay(*step) != *exchange);
+        if steps.known.len() == before {
+            return false;
+        }
+        steps.missing.get_or_insert_with(Instant::now);
+        !steps.known.is_empty()
+    }
+
+    fn steps(&self) -> MutexGuard<'_, Steps> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if steps.missing.is_some_and(|since| since.elapsed() >= MISSING) {
+            *steps = Steps { known: self.made.clone(), missing: None };
+        }
+        steps
     }
 }
 
-fn channel_key(channel: &ChannelLayout, send: &Send) -> ShortString {
-    if let Some(key) = &channel.routing_key {
-        return key.clone();
-    }
-    let message = &send.message;
-    let subject = message.subject().unwrap_or_default();
+/// The routing key: the channel's own or the message's subject, behind the partition where there is one.
+fn channel_key(channel: &ChannelLayout, message: &Message) -> ShortString {
+    let subject = subject(channel, message);
     match channel.partition(message.key().map(|key| key.as_ref())) {
         None => subject.into(),
         Some(partition) if subject.is_empty() => partition.to_string().into(),
@@ -128,8 +154,72 @@ fn channel_key(channel: &ChannelLayout, send: &Send) -> ShortString {
     }
 }
 
-fn channel_key_length(channel: &ChannelLayout, message: &polymq_core::Message) -> usize {
-    let subject = message.subject().map_or(0, str::len);
+fn channel_key_length(channel: &ChannelLayout, message: &Message) -> usize {
     // The longest partition number, and the dot.
-    subject + channel.partitions.map_or(0, |count| count.to_string().len() + 1)
+    let partition = channel.partitions.map_or(0, |count| count.to_string().len() + 1);
+    subject(channel, message).len() + partition
+}
+
+fn subject<'a>(channel: &'a ChannelLayout, message: &'a Message) -> &'a str {
+    match &channel.routing_key {
+        Some(key) => key.as_str(),
+        None => message.subject().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polymq_core::broker::{ChannelSpec, Topology};
+    use polymq_core::config::Settings;
+    use polymq_core::{ChannelName, GroupName, Namespace, system_clock};
+
+    use super::*;
+
+    fn name() -> ChannelName {
+        ChannelName::new("orders").unwrap()
+    }
+
+    fn router(spec: ChannelSpec, steps: Vec<u64>) -> Router {
+        let topology =
+            Topology { namespace: Namespace::new("prod").unwrap(), channels: vec![spec] };
+        Router::new(Arc::new(Layout::new(&topology).unwrap()), system_clock(), steps)
+    }
+
+    fn retry(router: &Router, wait: Duration) -> Send {
+        let destination =
+            Destination::RetryInbox { channel: name(), group: GroupName::from(&name()) };
+        let mut send = Send::new(destination, Message::new("x"));
+        send.at = Some(router.clock.now() + wait);
+        send
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_is_missing_is_travelled_around_for_a_while() {
+        let router = router(ChannelSpec::queue(name()), vec![1, 2]);
+        let exchange = || router.route(&retry(&router, Duration::from_secs(2))).map(|r| r.exchange);
+        assert_eq!(exchange(), Some("prod._delay.2".into()));
+        assert!(router.forget(&"prod._delay.2".into()));
+        assert_eq!(exchange(), Some("prod._delay.1".into()));
+        assert!(!router.forget(&"prod.orders".into()), "that is no step");
+        assert!(!router.forget(&"prod._delay.1".into()), "there is no other");
+        assert_eq!(exchange(), None);
+        tokio::time::advance(MISSING).await;
+        assert_eq!(exchange(), Some("prod._delay.2".into()));
+    }
+
+    #[test]
+    fn a_routing_key_stands_for_the_subject_and_the_partition_comes_first() {
+        let mut spec = ChannelSpec::queue(name());
+        spec.settings = Settings::from_toml("routing_key = 'legacy'").unwrap();
+        let key = |spec: &ChannelSpec| {
+            let message = Message::new("x").with_subject("order.placed");
+            router(spec.clone(), vec![])
+                .route(&Send::new(Destination::Channel(name()), message))
+                .unwrap()
+                .key
+        };
+        assert_eq!(key(&spec), "legacy".into());
+        spec.ordered = true;
+        assert_eq!(key(&spec), "0.legacy".into());
+    }
 }

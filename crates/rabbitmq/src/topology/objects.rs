@@ -146,8 +146,11 @@ fn add_group(
 
 /// What a group wants of its channel, as keys of bindings. More than it wants does no harm.
 fn routing_keys(channel: &ChannelLayout, group: &GroupSpec, prefix: &str) -> Vec<String> {
-    if let (Some(key), true) = (&channel.routing_key, channel.exchange_is_bound) {
-        return vec![format!("{prefix}{key}")];
+    match &channel.routing_key {
+        Some(key) if channel.exchange_is_bound => return vec![format!("{prefix}{key}")],
+        // The pipeline filters: the subject is not in the key.
+        Some(_) => return vec![format!("{prefix}#")],
+        None => {}
     }
     let keys = group.subjects.iter().map(|pattern| format!("{prefix}{}", pattern.as_str()));
     let keys: Vec<String> = keys.collect();

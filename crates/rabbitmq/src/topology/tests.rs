@@ -95,6 +95,14 @@ fn a_group_with_subjects_gets_those_only() {
 }
 
 #[test]
+fn what_is_published_with_a_routing_key_reaches_groups_that_want_some_subjects() {
+    let mut spec = with_table(topic("t", &["a"]), "routing_key = 'legacy'");
+    spec.groups[0].subjects = vec!["order.*".parse().unwrap()];
+    assert_eq!(bindings(&made(vec![spec.clone()]))[0], "ns.t ns.t.a #");
+    assert_eq!(bindings(&made(vec![ordered(spec, 1)]))[0], "ns.t ns.t.a._0 0.#");
+}
+
+#[test]
 fn a_limit_is_the_main_queues_alone_and_refuses() {
     let mut spec = queue("q");
     spec.max_bytes = Some(1000);

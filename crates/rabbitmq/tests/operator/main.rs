@@ -5,6 +5,7 @@
 mod browse;
 #[cfg(feature = "management")]
 mod management;
+mod refusals;
 mod rights;
 mod routes;
 mod scene;

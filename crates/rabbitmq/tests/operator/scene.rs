@@ -33,10 +33,19 @@ impl Scene {
     }
 
     /// The same, with this table `[broker.rabbitmq]`.
+    pub(crate) async fn configured(
+        &self,
+        channels: Vec<ChannelSpec>,
+        table: &str,
+    ) -> Arc<dyn Broker> {
+        self.connect(self.vhost.url(), channels, table).await.unwrap()
+    }
+
+    /// The same, with the management plugin.
     #[cfg(feature = "management")]
     pub(crate) async fn managed(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
         let table = format!("management = '{}'", self.server.management_url());
-        self.connect(self.vhost.url(), channels, &table).await.unwrap()
+        self.configured(channels, &table).await
     }
 
     /// The same, as a user of its own that may not configure anything.

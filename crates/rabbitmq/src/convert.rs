@@ -4,7 +4,7 @@
 //! |---|---|
 //! | id, type, content type, correlation id, reply-to, priority | the properties of those names |
 //! | timestamp | property, in seconds, and header `polymq-time`, in milliseconds |
-//! | expiry | header `polymq-expires-at`; `expiration` is never written, since a wait on a delay queue would lose it, and read beside `polymq-time` only |
+//! | expiry | header `polymq-expires-at`; `expiration` is the broker's own business: never written, since a wait on a delay queue would lose it, and not read, since the broker has heeded it |
 //! | subject | routing key, and header `cloudEvents:subject` |
 //! | `specversion`, `source` of CloudEvents | headers `cloudEvents:…` |
 //! | key, causation id, schema version, deliver-at | headers `polymq-…` |

@@ -72,6 +72,7 @@ async fn measure_all(place: Place) -> Vec<Row> {
                 1 => raw.consume(100).await,
                 _ => raw.consume(1).await,
             };
+            place.purge(0).await;
         }
         if round > 0 {
             let [ours, multiple, each] = consumed;
@@ -88,6 +89,6 @@ async fn measure_all(place: Place) -> Vec<Row> {
 /// Publishes, and empties the queue for whoever comes next.
 async fn in_turn(place: &Place, publish: impl Future<Output = Sample>) -> Sample {
     let sample = publish.await;
-    place.purge().await;
+    place.purge(broker::round()).await;
     sample
 }

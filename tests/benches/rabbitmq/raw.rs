@@ -1,6 +1,7 @@
 //! lapin, as an expert uses it: writes overlap, and acks cover many messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -96,6 +97,8 @@ impl Raw {
             seen += 1;
         }
         let sample = start.sample();
+        // The broker drops acks that it is still busy with when their channel closes.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         channel.close(200, "done".into()).await.unwrap();
         sample
     }

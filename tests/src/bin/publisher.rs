@@ -21,7 +21,9 @@ struct Task {
 }
 
 impl Task {
-    async fn publish_all(self, key: String) -> Result<(), polymq::Error> {
+    /// Publishes everything of one key, the first of it after `delay`.
+    async fn publish_all(self, key: String, delay: Duration) -> Result<(), polymq::Error> {
+        tokio::time::sleep(delay).await;
         for n in 0..self.each {
             let id = format!("{key}-{n}");
             while !self.publish(&id, &key).await? {}
@@ -67,8 +69,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         pause: Duration::from_millis(pause.parse()?),
     };
     let mut publishing = JoinSet::new();
-    for n in 0..tasks.parse()? {
-        publishing.spawn(task.clone().publish_all(format!("k{n}")));
+    let tasks: u32 = tasks.parse()?;
+    for n in 0..tasks {
+        // Spread over the pause, so that messages come one by one and not in bursts.
+        publishing.spawn(task.clone().publish_all(format!("k{n}"), task.pause * n / tasks));
     }
     while let Some(done) = publishing.join_next().await {
         done??;

@@ -12,6 +12,7 @@ mod outage;
 mod place;
 mod process;
 mod proxy;
+mod tls;
 mod wait;
 
 pub use folder::Folder;
@@ -21,4 +22,5 @@ pub use outage::Outages;
 pub use place::{NAMESPACE, Place, start, try_start};
 pub use process::{Ended, Process, built};
 pub use proxy::Proxy;
+pub use tls::{Authority, Signed, TlsFront};
 pub use wait::{eventually, until_handled, within};

@@ -40,4 +40,5 @@ mod outage;
 mod programs;
 mod quickstart;
 mod switch;
+mod tls;
 mod topology;

@@ -40,7 +40,7 @@ pub(crate) fn read(properties: &BasicProperties, data: Vec<u8>, subject: Option<
         message.set_payload(Some(Bytes::from(data)));
     }
     let time = own.time.or(properties.timestamp().map(|seconds| seconds.saturating_mul(1000)));
-    let ttl = own.ttl(time, properties.expiration().as_ref().map(ShortString::as_str));
+    let ttl = own.ttl(time);
     message.set_timestamp(time.map(Timestamp::from_millis));
     if let Some(key) = own.key {
         message = message.with_key(key);
@@ -130,15 +130,8 @@ impl Own {
         true
     }
 
-    /// The broker counts `expiration` from a message's arrival in the queue, and has heeded it when the
-    /// message comes here. The `timestamp` of other clients may be that of an event years ago: counted
-    /// from there, the message would be expired. So it is read from messages with a time of ours only.
-    fn ttl(&self, time: Option<u64>, expiration: Option<&str>) -> Option<Duration> {
-        let left = match self.expires_at {
-            Some(at) => at.saturating_sub(time?),
-            None => self.time.and(expiration)?.parse().ok()?,
-        };
-        Some(Duration::from_millis(left))
+    fn ttl(&self, time: Option<u64>) -> Option<Duration> {
+        Some(Duration::from_millis(self.expires_at?.saturating_sub(time?)))
     }
 }
 

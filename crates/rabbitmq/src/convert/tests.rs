@@ -83,17 +83,8 @@ fn a_foreign_message_has_what_its_properties_and_headers_say() {
     assert_eq!(message.subject(), Some("greetings.en"));
     assert_eq!(message.id(), None);
     assert_eq!(message.timestamp(), Some(Timestamp::from_millis(1_767_225_600_000)));
-}
-
-#[test]
-fn an_expiration_counts_from_a_time_of_ours_and_never_from_a_foreign_one() {
-    let foreign = || BasicProperties::default().with_expiration("2000".into());
-    let event = foreign().with_timestamp(1_600_000_000);
-    assert_eq!(read(&event, b"hello".to_vec(), None).message.expires_at(), None);
-    let mut table = FieldTable::default();
-    table.insert(TIME.into(), AMQPValue::LongLongInt(1000));
-    let ours = read(&foreign().with_headers(table), b"hello".to_vec(), None);
-    assert_eq!(ours.message.expires_at(), Some(Timestamp::from_millis(3000)));
+    // The broker counts it from the message's arrival, whatever the timestamp says.
+    assert_eq!(message.expires_at(), None);
 }
 
 #[test]

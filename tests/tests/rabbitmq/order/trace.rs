@@ -2,6 +2,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use polymq_tests::real::{Deed, Note};
 
+/// How many messages a process has begun and not handled.
+pub(super) fn in_hand(notes: &[Note], process: u32) -> usize {
+    let count = |deed| notes.iter().filter(|n| n.pid == process && n.deed == deed).count();
+    count(Deed::Began) - count(Deed::Handled)
+}
+
 /// What happened to the messages of each key, as all processes wrote it down together.
 pub(super) struct Trace<'a> {
     keys: BTreeMap<&'a str, Vec<(usize, &'a Note)>>,
@@ -17,15 +23,6 @@ impl<'a> Trace<'a> {
             keys.entry(key).or_default().push((number.parse().unwrap(), note));
         }
         Self { keys, killed }
-    }
-
-    /// How many messages the killed process had begun and not handled.
-    pub(super) fn in_hand_at_the_kill(&self) -> usize {
-        let count = |deed| {
-            let notes = self.keys.values().flatten().map(|(_, note)| note);
-            notes.filter(|note| note.pid == self.killed && note.deed == deed).count()
-        };
-        count(Deed::Began) - count(Deed::Handled)
     }
 
     pub(super) fn assert_ordered(&self) {

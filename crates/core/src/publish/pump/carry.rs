@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{LINGER, MAX_BATCH, Pump, Queued};
+use super::{COMPANY, LINGER, MAX_BATCH, Pump, Queued};
 use crate::broker::{Outcome, Send};
 use crate::guard::answer;
 use crate::{Error, ErrorKind};
@@ -84,8 +84,7 @@ impl Pump {
         }
         let ripe = state.oldest.map(|oldest| oldest + LINGER);
         let now = self.clock.instant();
-        if state.calls > 0 && state.pending.len() < MAX_BATCH && ripe.is_some_and(|ripe| now < ripe)
-        {
+        if state.calls > 0 && state.pending.len() < COMPANY && ripe.is_some_and(|ripe| now < ripe) {
             return Next::Wait(ripe);
         }
         let mut batch = Vec::with_capacity(state.pending.len().min(MAX_BATCH));

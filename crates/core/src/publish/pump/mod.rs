@@ -23,6 +23,9 @@ use crate::{Error, ErrorKind, Result};
 const LINGER: Duration = Duration::from_millis(5);
 /// The most messages in one call to the broker.
 const MAX_BATCH: usize = 512;
+/// So many make a call of their own while others are in flight: more of them would save little, and
+/// waiting for them would leave the broker idle in between.
+const COMPANY: usize = 64;
 
 /// One broker's publishing side: coalesces, bounds what is unconfirmed, keeps order per key.
 pub(crate) struct Pump {

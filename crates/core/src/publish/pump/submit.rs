@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::carry::{again, missing};
-use super::{Gated, MAX_BATCH, Pump, Queued, closed};
+use super::{COMPANY, Gated, MAX_BATCH, Pump, Queued, closed};
 use crate::broker::{Outcome, Send};
 use crate::config::WhenFull;
 use crate::{Error, ErrorKind, Result};
@@ -56,7 +56,7 @@ impl Pump {
         if let Err(error) = self.enter(1, deadline, when_full).await {
             return Outcome::Rejected(error);
         }
-        let (slot, queued) = {
+        let (slot, queued, wake) = {
             let mut state = self.state();
             if state.closed {
                 drop(state);
@@ -67,11 +67,13 @@ impl Pump {
             if key.is_none() && state.calls == 0 && state.pending.is_empty() {
                 // Alone: no company to wait for, and no task switch to pay for.
                 state.calls += 1;
-                (None, Some(send))
+                (None, Some(send), false)
             } else {
                 let slot = state.slots.open();
                 state.queue(Queued { slot, send, key, deadline }, self.clock.instant());
-                (Some(slot), None)
+                // In between, the pump knows all that it needs: a linger, and calls that will end.
+                let wake = [1, COMPANY].contains(&state.pending.len());
+                (Some(slot), None, wake)
             }
         };
         match (slot, queued) {
@@ -80,7 +82,9 @@ impl Pump {
                 outcomes.into_iter().next().unwrap_or_else(|| Outcome::Unconfirmed(missing()))
             }
             (Some(slot), _) => {
-                self.wake.notify_one();
+                if wake {
+                    self.wake.notify_one();
+                }
                 self.wait(Waiting { pump: self, slot }, deadline).await
             }
             (None, None) => Outcome::Rejected(closed()),

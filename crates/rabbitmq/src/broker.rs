@@ -11,6 +11,7 @@ use polymq_core::broker::{
 use polymq_core::config::Settings;
 use polymq_core::{Error, Message, Result};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::Operator;
 use crate::capabilities::capabilities;
@@ -22,7 +23,7 @@ use crate::link::Link;
 use crate::publish::{self, Publisher};
 use crate::target::Target;
 use crate::version::Version;
-use crate::{facts, steps, topology};
+use crate::{facts, homeless, steps, topology};
 
 /// The adapter for URLs `amqp://` and `amqps://`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,6 +90,7 @@ pub(crate) struct RabbitmqBroker {
     operator: Operator,
     events: EventSender,
     consumers: AtomicU32,
+    _homeless: AbortOnDropHandle<()>,
 }
 
 impl RabbitmqBroker {
@@ -118,6 +120,7 @@ impl RabbitmqBroker {
             },
         );
         let consuming = Arc::new(consuming);
+        let homeless = homeless::watch(Arc::clone(&consuming), layout.homeless(), events.clone());
         let operator = Operator {
             link: Arc::clone(&consuming),
             target: Arc::clone(&target),
@@ -141,6 +144,7 @@ impl RabbitmqBroker {
             operator,
             events,
             consumers: AtomicU32::new(0),
+            _homeless: AbortOnDropHandle::new(tokio::spawn(homeless)),
         })
     }
 }

@@ -18,6 +18,7 @@ mod convert;
 mod dial;
 mod error;
 mod facts;
+mod homeless;
 mod layout;
 mod link;
 #[cfg(feature = "management")]

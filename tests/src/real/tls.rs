@@ -12,9 +12,11 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// Who signs certificates in a test.
+#[derive(Debug)]
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
+#[derive(Debug)]
 pub struct Signed {
     /// The certificate, as PEM.
     pub certificate: String,

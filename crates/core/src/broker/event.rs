@@ -60,6 +60,14 @@ pub enum Event {
         /// Its physical name.
         object: String,
     },
+    /// Messages were confirmed that no queue took: they are kept where nobody consumes them, until
+    /// somebody moves or deletes them.
+    Homeless {
+        /// The physical name of where they are.
+        object: String,
+        /// How many.
+        messages: u64,
+    },
     /// The adapter gave up: nothing will happen without a restart.
     Fatal {
         /// Why, without secrets.

@@ -1,6 +1,9 @@
 //! Where messages go, seen by a client that isn't ours.
 
+use std::time::Duration;
+
 use lapin::options::QueueDeleteOptions;
+use polymq_core::broker::Event;
 
 use crate::scene::{Scene, ordered, queue, set_up, topic};
 
@@ -31,6 +34,28 @@ async fn what_finds_no_queue_is_kept() {
     deleted.await.unwrap();
     foreign.publish("shop.q", "").await;
     foreign.holds("shop._homeless", 2).await;
+}
+
+#[tokio::test]
+async fn what_found_no_queue_is_told_to_whoever_listens() {
+    let scene = Scene::new().await;
+    set_up(&*scene.broker(vec![ordered(queue("o"), 2)]).await).await;
+    let foreign = scene.foreign().await;
+    foreign.publish("shop.o", "2.order").await;
+    foreign.holds("shop._homeless", 1).await;
+    let broker = scene.broker(vec![queue("q")]).await;
+    let mut events = broker.events();
+    let told = async {
+        loop {
+            match events.recv().await {
+                Some(Event::Homeless { object, messages }) => return (object, messages),
+                Some(_) => {}
+                None => panic!("the broker has gone"),
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+    assert_eq!(told, ("shop._homeless".to_owned(), 1));
 }
 
 #[tokio::test]

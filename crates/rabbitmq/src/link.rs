@@ -28,6 +28,9 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(500);
 /// How often a connection is looked at that says nothing.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// How long the broker may take to answer that a connection ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How a link stands.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
@@ -136,6 +139,8 @@ impl Link {
             _ => None,
         };
         let _ = self.stop.send(true);
+        // Everything was flushed before: nobody waits for a broker that doesn't answer the farewell.
+        let deadline = deadline.min(Instant::now() + FAREWELL);
         // A blocked connection writes nothing, a farewell neither.
         if let Some(session) = session.filter(|session| !session.is_blocked()) {
             let closing = session.connection.close(200, "closed".into());

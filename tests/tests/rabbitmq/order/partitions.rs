@@ -40,12 +40,11 @@ impl Partitions {
         Self(found)
     }
 
-    /// Waits until messages of each partition come to one of these processes, each process has some, and
-    /// none has more than four above its share. Who gets which is drawn by lot: this holds but for once
-    /// in a few thousand draws.
+    /// Waits until messages of each partition come to one of these processes, and none has more than its
+    /// share: with 12 partitions, three processes have four each.
     pub(super) async fn spread(&self, attempts: &mut Reader, workers: &[Process]) {
         let since = attempts.notes().len();
-        let most = COUNT / workers.len() + 4;
+        let share = COUNT.div_ceil(workers.len());
         let spread = eventually("the partitions are spread over the processes", async || {
             let owners = self.owners(&attempts.notes()[since..]);
             let mut counts: Vec<_> = workers
@@ -54,7 +53,7 @@ impl Partitions {
                 .collect();
             counts.sort_unstable();
             let all_have_one = counts.iter().sum::<usize>() == COUNT;
-            let is_even = counts[0] > 0 && counts[counts.len() - 1] <= most;
+            let is_even = counts.iter().all(|count| *count <= share);
             if all_have_one && is_even { Ok(counts) } else { Err(counts) }
         })
         .await;

@@ -1,7 +1,8 @@
 //! lapin, as an expert uses it: writes overlap, and acks cover many messages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -9,7 +10,7 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 
 use crate::broker::{self, Place};
@@ -104,8 +105,24 @@ impl Raw {
     }
 }
 
+/// The same message as polymq writes: an id, a time, and what CloudEvents asks for.
 async fn publish(channel: &Channel, exchange: &str, payload: &[u8]) {
-    let properties = BasicProperties::default().with_delivery_mode(2);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{:022x}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let mut headers = FieldTable::default();
+    for (name, value) in [
+        ("cloudEvents:specversion", "1.0".to_owned()),
+        ("cloudEvents:source", "polymq:bench".to_owned()),
+        ("polymq-time", now.to_string()),
+    ] {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id(id.into())
+        .with_timestamp(u64::try_from(now / 1000).unwrap())
+        .with_headers(headers);
     let options = BasicPublishOptions::default();
     let written = channel.basic_publish(exchange.into(), "".into(), options, payload, properties);
     let answer = written.await.unwrap().await.unwrap();

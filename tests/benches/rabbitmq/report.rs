@@ -28,9 +28,9 @@ pub(crate) fn write(table: &str, broker: &str) {
          Measured by `cargo bench -p polymq-tests --bench rabbitmq -- --write`, which writes this page.\n\n\
          polymq and lapin, the client under it, do the same work on the same quorum queue in one run: \
          {ROUNDS} rounds of {} messages of {BYTES} bytes, interleaved, after one that doesn't count. \
-         lapin is used as an expert does: writes overlap, and acks cover many messages. polymq does \
-         everything that it always does: ids, timestamps and headers are written, every publish is \
-         confirmed, and what is consumed passes the whole pipeline to a handler. At most {WINDOW} \
+         lapin is used as an expert does: writes overlap, and acks cover many messages. Both write the \
+         same message, with its id, time and CloudEvents headers, and wait for every confirm. What \
+         polymq consumes passes its whole pipeline to a handler. At most {WINDOW} \
          messages are unconfirmed, or in hand.\n\n\
          *Rate* is messages per second, *CPU* the processor time of the client's process for each \
          message; both are ratios to the raw client of the same round. Absolute rates mean nothing \

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
 use polymq_tests::bed::Log;
-use polymq_tests::real::{Place, Proxy, eventually, start, try_start, until_handled, within};
+use polymq_tests::real::{
+    NAMESPACE, Place, Proxy, eventually, start, try_start, until_handled, within,
+};
 
 on_each_series!(
     a_start_waits_for_a_broker_that_is_away,
     a_service_goes_on_by_itself_when_the_broker_was_away,
+    when_a_host_goes_away_another_one_of_the_list_is_used,
 );
 
 const ORDERS: &str = r#"
@@ -78,4 +81,23 @@ async fn a_service_goes_on_by_itself_when_the_broker_was_away(series: &str) {
     })
     .await;
     assert!(within("the drain", running.drain()).await.is_clean());
+}
+
+async fn when_a_host_goes_away_another_one_of_the_list_is_used(series: &str) {
+    let place = Place::shared(series).await;
+    let (mut first, mut second) =
+        (Proxy::closed(place.address()).await, Proxy::closed(place.address()).await);
+    let urls = [&first, &second].map(|host| place.url_as("guest", "guest", &host.address()));
+    let text = format!("namespace = \"{NAMESPACE}\"\nbroker.url = {urls:?}\n{ORDERS}");
+    let (config, log) = (place.folder().file("hosts.toml", &text), Log::default());
+    first.open().await;
+    let running = start(&config, service(&log)).await;
+    running.publisher().publish_message("orders", Message::new("one")).await.unwrap();
+    until_handled(&running, "mailer", 1).await;
+    second.open().await;
+    first.close().await;
+    running.publisher().publish_message("orders", Message::new("two")).await.unwrap();
+    until_handled(&running, "mailer", 2).await;
+    let report = running.drain().await;
+    assert!(report.is_clean(), "{report}");
 }

@@ -4,7 +4,6 @@ publish.py URL EXCHANGE ROUTING_KEY
 """
 
 import sys
-import time
 
 import pika
 
@@ -19,7 +18,7 @@ FULL = pika.BasicProperties(
     content_type="application/json",
     expiration="600000",
     priority=4,
-    timestamp=int(time.time()),
+    timestamp=1_600_000_000,
     delivery_mode=2,
     headers={
         "text": "grüße",

@@ -2,33 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
+use polymq_core::{ErrorKind, Message};
 use polymq_tests::bed::Log;
 use polymq_tests::real::{
     NAMESPACE, Place, Proxy, eventually, start, try_start, until_handled, within,
 };
+
+use crate::mailer::{ORDERS, service};
 
 on_each_series!(
     a_start_waits_for_a_broker_that_is_away,
     a_service_goes_on_by_itself_when_the_broker_was_away,
     when_a_host_goes_away_another_one_of_the_list_is_used,
 );
-
-const ORDERS: &str = r#"
-[channels.orders]
-kind = "queue"
-[consumers.mailer]
-channel = "orders"
-"#;
-
-async fn handle(message: Message, ctx: Context<Log<String>>) -> Result<(), HandlerError> {
-    ctx.state().push(message.id().expect("an id").to_string());
-    Ok(())
-}
-
-fn service(log: &Log<String>) -> Service<Log<String>> {
-    Service::new(log.clone()).on("mailer", handle)
-}
 
 async fn a_start_waits_for_a_broker_that_is_away(series: &str) {
     let place = Place::shared(series).await;

@@ -4,31 +4,21 @@ use std::time::Duration;
 
 use polymq_core::broker::Event;
 use polymq_core::config::WhenFull;
-use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
+use polymq_core::{ErrorKind, Message, Service};
 use polymq_tests::bed::Log;
 use polymq_tests::real::{Place, start, until_handled};
+
+use crate::mailer::{ORDERS, service};
 
 on_each_series!(
     what_does_not_fit_is_refused_before_it_is_sent,
     a_full_queue_tells_its_publisher_and_loses_nothing,
 );
 
-const ORDERS: &str = r#"
-[channels.orders]
-kind = "queue"
-[consumers.mailer]
-channel = "orders"
-"#;
-
-async fn handle(message: Message, ctx: Context<Log<String>>) -> Result<(), HandlerError> {
-    ctx.state().push(message.id().expect("an id").to_string());
-    Ok(())
-}
-
 async fn what_does_not_fit_is_refused_before_it_is_sent(series: &str) {
     let place = Place::shared(series).await;
     let log = Log::default();
-    let service = Service::new(log.clone()).on("mailer", handle);
+    let service = service(&log);
     let running = start(&place.config(ORDERS), service).await;
     let mut events = running.broker_of("orders").unwrap().events();
     let publisher = running.publisher();
@@ -71,7 +61,7 @@ async fn a_full_queue_tells_its_publisher_and_loses_nothing(series: &str) {
     let message = Message::new(vec![0; 4096]).with_id("waited");
     let waiting = tokio::spawn(async move { waiting.publish_message("orders", message).await });
     let log = Log::default();
-    let running = start(&config, Service::new(log.clone()).on("mailer", handle)).await;
+    let running = start(&config, service(&log)).await;
     waiting.await.unwrap().unwrap();
     until_handled(&running, "mailer", confirmed.len() as u64 + 1).await;
     confirmed.push("waited".to_owned());

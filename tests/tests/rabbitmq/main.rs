@@ -35,6 +35,7 @@ mod blocked;
 mod crash;
 mod interop;
 mod limits;
+mod mailer;
 mod order;
 mod outage;
 mod programs;

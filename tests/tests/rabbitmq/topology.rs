@@ -1,34 +1,24 @@
 //! Objects that are not as the configuration wants them, or are there no more.
 
 use polymq_core::broker::Event;
-use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
+use polymq_core::{ErrorKind, Message, Service};
 use polymq_tests::bed::Log;
 use polymq_tests::real::{Place, eventually, start, try_start, until_handled};
 use serde_json::json;
+
+use crate::mailer::{ORDERS, service};
 
 on_each_series!(
     an_object_that_differs_is_described_and_nothing_is_changed,
     a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again,
 );
 
-const ORDERS: &str = r#"
-[channels.orders]
-kind = "queue"
-[consumers.mailer]
-channel = "orders"
-"#;
-
-async fn handle(message: Message, ctx: Context<Log<String>>) -> Result<(), HandlerError> {
-    ctx.state().push(message.id().expect("an id").to_string());
-    Ok(())
-}
-
 async fn an_object_that_differs_is_described_and_nothing_is_changed(series: &str) {
     let place = Place::shared(series).await;
     let management = place.management();
     let classic = json!({ "durable": true, "arguments": { "x-queue-type": "classic" } });
     management.put("queues/{vhost}/test.orders", classic).await;
-    let service = Service::new(Log::default()).on("mailer", handle);
+    let service = service(&Log::default());
     let error = try_start(&place.config(ORDERS), service).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TopologyMismatch, "{error:?}");
     for part in ["test.orders", "x-queue-type", "classic", "quorum"] {
@@ -47,7 +37,7 @@ async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(se
     let place = Place::shared(series).await;
     let config = place.config(ORDERS);
     let log = Log::default();
-    let running = start(&config, Service::new(log.clone()).on("mailer", handle)).await;
+    let running = start(&config, service(&log)).await;
     let publish = async |id: &str| {
         let message = Message::new(id.to_owned()).with_id(id);
         running.publisher().publish_message("orders", message).await

@@ -18,6 +18,9 @@ const EQUIVALENT: &str = "polymq/rabbitmq";
 /// The image that the tests use, for all who run them.
 pub(crate) const IMAGE: &str = "TEST_RABBITMQ_IMAGE";
 /// Its tag where a test asks for no version.
+/// The tag that testkit asks for by itself.
+const UNVERSIONED: &str = "4-management";
+
 pub(crate) const TAG: &str = "TEST_RABBITMQ_TAG";
 
 /// The tag of each version that is tested, and the Debian that has it; the first is the default.
@@ -75,6 +78,10 @@ impl<'a> Images<'a> {
             "the images can be neither pulled nor built: see above, or let TEST_RABBITMQ_IMAGE name \
              one of your own",
         )?;
+        // What a test asks for that names no version, and runs without us.
+        let newest = format!("{EQUIVALENT}:{}", Self::default_tag());
+        let unversioned = format!("{EQUIVALENT}:{UNVERSIONED}");
+        process::run(self.engine.command().args(["tag", &newest, &unversioned]))?;
         Ok(EQUIVALENT.to_owned())
     }
 

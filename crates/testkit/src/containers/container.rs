@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use polymq_core::{Error, ErrorKind, Result};
@@ -9,8 +9,9 @@ use testcontainers::core::client::docker_client_instance;
 use testcontainers::core::{ExecCommand, IntoContainerPort};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Image;
 
@@ -82,9 +83,14 @@ impl Container {
     /// # Errors
     /// `Other` when the engine doesn't say.
     pub async fn address(&self, port: u16) -> Result<(String, u16)> {
-        let host = self.inner.get_host().await.map_err(|e| self.failed("inspect", e))?;
         let port = self.inner.get_host_port_ipv4(port.tcp()).await;
-        Ok((host.to_string(), port.map_err(|e| self.failed("inspect", e))?))
+        let port = port.map_err(|e| self.failed("inspect", e))?;
+        // In a container, testcontainers names the engine's gateway, even if the engine is here.
+        if is_here(port).await {
+            return Ok(("localhost".to_owned(), port));
+        }
+        let host = self.inner.get_host().await.map_err(|e| self.failed("inspect", e))?;
+        Ok((host.to_string(), port))
     }
 
     /// Starts the container again. Returns before the broker in it takes connections.
@@ -149,6 +155,12 @@ impl Container {
     ) -> Error {
         failed(operation, &self.name, source)
     }
+}
+
+/// Whether a port of this machine takes connections.
+async fn is_here(port: u16) -> bool {
+    let connecting = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    matches!(timeout(Duration::from_secs(1), connecting).await, Ok(Ok(_)))
 }
 
 /// The engine that `DOCKER_HOST` names, or the one of this machine.

@@ -18,10 +18,10 @@ const EQUIVALENT: &str = "polymq/rabbitmq";
 /// The image that the tests use, for all who run them.
 pub(crate) const IMAGE: &str = "TEST_RABBITMQ_IMAGE";
 /// Its tag where a test asks for no version.
+pub(crate) const TAG: &str = "TEST_RABBITMQ_TAG";
+
 /// The tag that testkit asks for by itself.
 const UNVERSIONED: &str = "4-management";
-
-pub(crate) const TAG: &str = "TEST_RABBITMQ_TAG";
 
 /// The tag of each version that is tested, and the Debian that has it; the first is the default.
 const VERSIONS: [(&str, &str); 2] = [("4.3-management", "sid"), ("4.0-management", "trixie")];

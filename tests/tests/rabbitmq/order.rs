@@ -11,8 +11,8 @@ use trace::{Trace, in_hand};
 
 on_each_series!(order_by_key_holds_while_processes_join_leave_and_are_killed);
 
-/// A key per task, over some eight seconds.
-const LOAD: Load = Load { tasks: 120, each: 40, pause: 200 };
+/// A key per task, over some 24 seconds: longer than all the joining and leaving, on a busy machine, too.
+const LOAD: Load = Load { tasks: 120, each: 120, pause: 200 };
 const PREFETCH: u64 = 192;
 /// At any time a process has some messages in hand.
 const WORK: u64 = 40;

@@ -45,7 +45,7 @@ pub(crate) fn describe(
         Cow::Borrowed(
             "RabbitMQ has no duplicate window: what was unconfirmed when a connection broke is sent again",
         ),
-        Cow::Borrowed("acks written in the last 5 ms may not have arrived"),
+        Cow::Borrowed("acks that were written and had not reached the queue"),
     ];
     Ok(facts)
 }

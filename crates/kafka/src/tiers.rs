@@ -83,11 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_released_late_and_each_hop_leaves_at_most_half() {
+    fn no_wait_is_released_more_than_a_millisecond_late_and_each_hop_leaves_at_most_half() {
         let mut wait = Duration::from_millis(1);
         while wait < LONGEST {
             let (_, released) = placed(wait);
-            assert!(released <= wait);
+            assert!(released <= wait + Duration::from_millis(1), "{wait:?} {released:?}");
             assert!(released >= wait / 2, "{wait:?} {released:?}");
             wait = wait * 11 / 10 + Duration::from_millis(1);
         }

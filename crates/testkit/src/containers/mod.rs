@@ -31,10 +31,19 @@
 //! answers, `docker/` of polymq's repository builds an equivalent image from Debian's packages.
 
 mod container;
+mod engine;
 mod image;
+mod leftovers;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod server;
+mod setup;
 
 pub use container::Container;
 pub use image::Image;
+#[cfg(feature = "rabbitmq")]
 pub(crate) use rabbitmq::connect;
-pub use rabbitmq::{RabbitmqServer, Vhost, rabbitmq};
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{Rabbitmq, RabbitmqServer, Vhost, rabbitmq};
+pub use server::{Product, Server};
+pub use setup::Setup;

@@ -4,7 +4,7 @@ mod management;
 mod server;
 mod vhost;
 
-pub use server::RabbitmqServer;
+pub use server::{Rabbitmq, RabbitmqServer};
 pub(crate) use server::connect;
 pub use vhost::Vhost;
 

@@ -5,14 +5,14 @@ use polymq_core::{Error, ErrorKind, Result};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
-use testcontainers::core::{ExecCommand, IntoContainerPort};
+use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::{Image, Setup};
+use super::{Image, Setup, exec};
 
 /// The label that says which container this is: the engine finds names by their beginning, too.
 const LABEL: &str = "io.polymq.test";
@@ -157,17 +157,14 @@ impl Container {
     /// # Errors
     /// `Other` with what it complained of, when it fails; as [`start`](Self::start).
     pub async fn run(&self, command: &[&str]) -> Result<String> {
-        let failed = |e| self.failed("run a command in", e);
-        let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
-        let line = command.join(" ");
-        let mut run = self.inner.exec(ExecCommand::new(command)).await.map_err(failed)?;
-        let stdout = run.stdout_to_vec().await.map_err(failed)?;
-        if run.exit_code().await.map_err(failed)? == Some(0) {
-            return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        let ran = exec::run(&self.engine, self.inner.id(), command).await;
+        let ran = ran.map_err(|e| self.failed("run a command in", e))?;
+        if ran.succeeded {
+            return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
         }
-        let stderr = run.stderr_to_vec().await.map_err(failed)?;
+        let line = command.join(" ");
         Err(Error::new(ErrorKind::Other, format!("`{line}` failed in `{}`", self.name))
-            .with_context("stderr", String::from_utf8_lossy(&stderr)))
+            .with_context("stderr", String::from_utf8_lossy(&ran.stderr)))
     }
 
     fn failed(

@@ -15,15 +15,14 @@ pub(super) fn name() -> String {
     format!("{PREFIX}{}-{:016x}", now().as_secs(), rand::random::<u64>())
 }
 
-/// Whether a test has made this.
-pub(super) fn is_ours(name: &str) -> bool {
-    name.starts_with(PREFIX)
+/// The second, as text, in which a test has made what has this name.
+pub(super) fn made(name: &str) -> Option<&str> {
+    name.strip_prefix(PREFIX)?.split('-').next()
 }
 
 /// Whether a test has made this, and so long ago that it must have ended.
 pub(super) fn is_abandoned(name: &str, now: Duration) -> bool {
-    let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-    made.is_some_and(|made| is_past(made, ABANDONED, now))
+    made(name).is_some_and(|made| is_past(made, ABANDONED, now))
 }
 
 /// Whether it is longer than `time` since a second, as text.

@@ -32,7 +32,10 @@
 
 mod container;
 mod engine;
+mod exec;
 mod image;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod leftovers;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
@@ -41,6 +44,8 @@ mod setup;
 
 pub use container::Container;
 pub use image::Image;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore};
 #[cfg(feature = "rabbitmq")]
 pub(crate) use rabbitmq::connect;
 #[cfg(feature = "rabbitmq")]

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::management::{Management, Queue, VirtualHost};
 use super::server::connect;
-use crate::containers::leftovers::{self, apart, is_abandoned, is_ours, is_past, now};
+use crate::containers::leftovers::{self, apart, is_abandoned, is_past, made, now};
 
 /// How the description begins once the test has ended; the second of its end follows.
 const ENDED: &str = "ended ";
@@ -114,7 +114,7 @@ fn sweep(management: &Management) {
 
 fn is_over(vhost: &VirtualHost, now: Duration) -> bool {
     let ended = vhost.description.strip_prefix(ENDED).unwrap_or_default();
-    is_abandoned(&vhost.name, now) || is_ours(&vhost.name) && is_past(ended, SETTLED, now)
+    is_abandoned(&vhost.name, now) || made(&vhost.name).is_some() && is_past(ended, SETTLED, now)
 }
 
 #[cfg(test)]

@@ -3,15 +3,19 @@
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use polymq_testkit::containers::KafkaServer;
+use polymq_testkit::containers::{KafkaServer, Keystore};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore, crypto::aws_lc_rs};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -114,4 +118,31 @@ async fn a_user_with_a_password_may_do_what_no_acl_takes_from_them() {
     assert!(seen.contains(&&*open) && !seen.contains(&&*closed), "{seen:?}");
     let refused = as_alice("wrong").fetch_metadata(None, Duration::from_secs(2));
     assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_broker_with_a_keystore_shows_it_to_its_clients() {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let keystore = Keystore {
+        certificates: params.signed_by(&key, &authority).unwrap().pem(),
+        key: key.serialize_pem(),
+        clients: None,
+    };
+    let server = KafkaServer::with_tls("4.2", "tls", keystore).await.unwrap();
+
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let tls = TlsConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let socket = tokio::net::TcpStream::connect(server.tls_address().unwrap()).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    TlsConnector::from(Arc::new(tls)).connect(name, socket).await.unwrap();
+    server.remove().await.unwrap();
 }

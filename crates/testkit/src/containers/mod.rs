@@ -25,9 +25,13 @@
 //! | `TEST_RABBITMQ_MANAGEMENT_URL` | its management API | port 15672 of its host |
 //! | `TEST_RABBITMQ_IMAGE` | the image's name | `rabbitmq`; `polymq/rabbitmq` where only that is there |
 //! | `TEST_RABBITMQ_TAG` | the image's tag | `4-management` |
+//! | `TEST_KAFKA_URL` | a Kafka that runs already and asks for no password: no container is used | |
+//! | `TEST_KAFKA_IMAGE` | the image's name | `apache/kafka`; `polymq/kafka` where only that is there |
+//! | `TEST_KAFKA_TAG` | the image's tag | `4.2.0` |
 //! | `DOCKER_HOST` | the container engine | `/var/run/docker.sock` |
 //!
-//! The user of a running broker must be allowed to make virtual hosts. Where no image registry
+//! The user of a running RabbitMQ must be allowed to make virtual hosts. A Kafka's container keeps its
+//! ports to this machine, and tells its clients so, unless `DOCKER_HOST` names another one. Where no image registry
 //! answers, `docker/` of polymq's repository builds an equivalent image from Debian's packages.
 
 mod container;

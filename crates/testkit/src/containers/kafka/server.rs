@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use polymq_core::{Error, ErrorKind, Result};
 use url::Url;
 
-use super::settings::{self, PLAINTEXT, PORTS, SASL, TLS};
+use super::settings::{self, PLAINTEXT, PORTS, SASL, TLS, TLS_HOST};
 use super::{Admin, KafkaNamespace, Keystore};
 use crate::containers::engine::elsewhere;
 use crate::containers::server::{Product, Server};
@@ -61,7 +61,7 @@ impl Product for Kafka {
         Ok(Self {
             address: format!("{host}:{}", container.port(PLAINTEXT).await?),
             sasl: Some(format!("{host}:{}", container.port(SASL).await?)),
-            tls: Some(format!("{host}:{}", container.port(TLS).await?)),
+            tls: Some(format!("{TLS_HOST}:{}", container.port(TLS).await?)),
         })
     }
 

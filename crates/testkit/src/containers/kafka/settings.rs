@@ -11,6 +11,9 @@ pub(super) const PORTS: &[u16] = &[PLAINTEXT, SASL, TLS];
 /// Where tools within the container find the broker.
 pub(super) const INTERNAL: &str = "localhost:19092";
 
+/// What the certificate of the listener with TLS is for.
+pub(super) const TLS_HOST: &str = "localhost";
+
 const CLUSTER: &str = "5L6g3nShT-eMCtK--X86sw";
 
 /// One node that is its own controller; what tests wait for happens at once, or within a second.
@@ -53,8 +56,8 @@ const PROPERTIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The variables for a container whose [`PORTS`] are these on `host`. Clients come back to where the
-/// broker says it is.
+/// The variables for a container whose [`PORTS`] are these on `host`, and on this machine with TLS.
+/// Clients come back to where the broker says it is.
 pub(super) fn environment(
     host: &str,
     ports: &[u16],
@@ -62,13 +65,13 @@ pub(super) fn environment(
 ) -> Vec<(String, String)> {
     // The official image has its own idea of how listeners called SSL and SASL_… are set up.
     let mut listeners =
-        vec![("PLAINTEXT", "PLAINTEXT", PLAINTEXT), ("SASL", "SASL_PLAINTEXT", SASL)];
-    listeners.extend(keystore.map(|_| ("TLS", "SSL", TLS)));
+        vec![("PLAINTEXT", "PLAINTEXT", PLAINTEXT, host), ("SASL", "SASL_PLAINTEXT", SASL, host)];
+    listeners.extend(keystore.map(|_| ("TLS", "SSL", TLS, TLS_HOST)));
 
     let mut bound = format!("CONTROLLER://localhost:9093,INTERNAL://{INTERNAL}");
     let mut advertised = format!("INTERNAL://{INTERNAL}");
     let mut protocols = "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT".to_owned();
-    for ((name, protocol, port), mapped) in listeners.into_iter().zip(ports) {
+    for ((name, protocol, port, host), mapped) in listeners.into_iter().zip(ports) {
         bound.push_str(&format!(",{name}://0.0.0.0:{port}"));
         advertised.push_str(&format!(",{name}://{host}:{mapped}"));
         protocols.push_str(&format!(",{name}:{protocol}"));

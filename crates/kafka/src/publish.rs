@@ -133,7 +133,8 @@ impl Publisher {
     /// # Errors
     /// `Timeout` when something was left at the deadline: it is unconfirmed.
     pub(crate) async fn close(&self, deadline: Instant) -> Result<()> {
-        let _ = self.shared.phase.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
+        let _ =
+            self.shared.phase.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
         let flushed = async {
             // Earlier calls are before this one at the turnstile.
             drop(self.turnstile.lock().await);

@@ -68,7 +68,8 @@ impl Keeper {
         self.pause = Instant::now() + PAUSE;
         match session::config(&self.shared.target) {
             Ok(config) => {
-                let password = |config: &ClientConfig| config.get("sasl.password").map(str::to_owned);
+                let password =
+                    |config: &ClientConfig| config.get("sasl.password").map(str::to_owned);
                 let has_changed = password(&config) != password(&self.config);
                 (is_broken || has_changed).then_some(config)
             }
@@ -82,7 +83,10 @@ impl Keeper {
     /// Replaces the producer, and sends everything again that is owed.
     fn replace(&mut self, config: ClientConfig) -> Result<()> {
         let producer = self.shared.produce(&config)?;
-        tracing::info!(broker = self.shared.target.broker(), "a new producer sends what is unconfirmed");
+        tracing::info!(
+            broker = self.shared.target.broker(),
+            "a new producer sends what is unconfirmed"
+        );
         // From here on nobody hands anything over; what was stored until here counts.
         self.shared.producer().take();
         self.producer.context().give_up();

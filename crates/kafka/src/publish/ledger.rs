@@ -74,7 +74,13 @@ impl Ledger {
     /// Enters the messages of a call from `first` on, a piece at most, as many as there is room for: `keys`
     /// then stands for them. While no broker `is_away` there is room for one piece only, whose reports tell
     /// when one is back.
-    pub(super) fn enter(&self, call: &Arc<Call>, first: usize, is_away: bool, keys: &mut Vec<usize>) {
+    pub(super) fn enter(
+        &self,
+        call: &Arc<Call>,
+        first: usize,
+        is_away: bool,
+        keys: &mut Vec<usize>,
+    ) {
         keys.clear();
         let mut entries = self.entries();
         for (index, send) in call.sends.iter().enumerate().skip(first).take(PIECE) {
@@ -126,7 +132,8 @@ impl Ledger {
     pub(super) fn doubt(&self) -> Vec<(usize, Entry)> {
         let mut entries = self.entries();
         entries.slab.iter_mut().for_each(|(_, entry)| entry.in_doubt = true);
-        let mut owed: Vec<_> = entries.slab.iter().map(|(key, entry)| (key, entry.clone())).collect();
+        let mut owed: Vec<_> =
+            entries.slab.iter().map(|(key, entry)| (key, entry.clone())).collect();
         drop(entries);
         owed.sort_unstable_by_key(|(_, entry)| entry.place);
         owed

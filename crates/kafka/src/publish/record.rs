@@ -35,7 +35,11 @@ pub(super) struct Route {
 }
 
 impl Records {
-    pub(super) fn new(layout: Arc<Layout>, clock: Arc<dyn Clock>, max_message_bytes: usize) -> Self {
+    pub(super) fn new(
+        layout: Arc<Layout>,
+        clock: Arc<dyn Clock>,
+        max_message_bytes: usize,
+    ) -> Self {
         let source = format!("polymq:{}", layout.namespace());
         Self { layout, clock, source, max_message_bytes }
     }
@@ -58,7 +62,13 @@ impl Records {
             let now = self.clock.now();
             let (tier, release) = tiers::place(now, send.at.unwrap_or(now));
             let timestamp = millis(release);
-            return Ok(Route { topic, partition: Some(tier), timestamp, form: Form::Plain, id: None });
+            return Ok(Route {
+                topic,
+                partition: Some(tier),
+                timestamp,
+                form: Form::Plain,
+                id: None,
+            });
         }
         if send.at.is_some() {
             return Err(error::delay_elsewhere(&send.destination));
@@ -66,9 +76,7 @@ impl Records {
         let channel = send.destination.channel().and_then(|name| self.layout.channel(name));
         let channel = channel.ok_or_else(unknown)?;
         let (form, id) = match channel.role {
-            ChannelRole::DeadLetter => {
-                (Form::DeadLetter, Some(send.native_id(call.nonce, index)))
-            }
+            ChannelRole::DeadLetter => (Form::DeadLetter, Some(send.native_id(call.nonce, index))),
             ChannelRole::Application => (Form::Plain, None),
         };
         let timestamp = send.message.timestamp().and_then(millis);

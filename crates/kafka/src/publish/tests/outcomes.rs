@@ -27,8 +27,7 @@ async fn a_topic_that_is_missing_rejects_and_the_others_go_on() {
     let publisher = scene.publisher("");
     let group = GroupName::new("nobody").unwrap();
     let nowhere = Destination::RetryInbox { channel: channel(DEAD), group };
-    let sends =
-        vec![numbered(0, "k"), Send::new(nowhere, Message::new("lost?")), numbered(1, "k")];
+    let sends = vec![numbered(0, "k"), Send::new(nowhere, Message::new("lost?")), numbered(1, "k")];
     for _ in 0..2 {
         let outcomes = publisher.publish(sends.clone(), soon()).await;
         confirmed(&outcomes[..1]);

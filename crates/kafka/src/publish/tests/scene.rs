@@ -137,25 +137,27 @@ fn read(mut config: ClientConfig, topic: &str) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer =
         config.set("group.id", "test").set("enable.auto.commit", "false").create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), wait).unwrap();
-    let mut stored = Vec::new();
+    let mut list = TopicPartitionList::new();
+    let mut missing = 0;
     for partition in metadata.topics()[0].partitions() {
-        let (_, end) = consumer.fetch_watermarks(topic, partition.id(), wait).unwrap();
-        let mut list = TopicPartitionList::new();
+        let (start, end) = consumer.fetch_watermarks(topic, partition.id(), wait).unwrap();
+        missing += end - start;
         list.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
-        consumer.assign(&list).unwrap();
-        let mut next = 0;
-        while next < end {
-            let message = consumer.poll(wait).expect("a record within reach").unwrap();
-            next = message.offset() + 1;
-            stored.push(message.detach());
-        }
     }
+    consumer.assign(&list).unwrap();
+    let mut stored = Vec::new();
+    for _ in 0..missing {
+        stored.push(consumer.poll(wait).expect("a record within reach").unwrap().detach());
+    }
+    stored.sort_by_key(|record| (record.partition(), record.offset()));
     stored
 }
 
 /// A message whose payload is its number.
 pub(super) fn numbered(number: usize, key: &str) -> Send {
-    to_channel(Message::new(number.to_string()).with_id(format!("m-{number}")).with_key(key.to_owned()))
+    to_channel(
+        Message::new(number.to_string()).with_id(format!("m-{number}")).with_key(key.to_owned()),
+    )
 }
 
 /// The numbers of messages of one key, as they lie in their partition.

@@ -184,6 +184,13 @@ pub(crate) fn too_large(bytes: usize, max: usize) -> Error {
     .with_help("send less: keep large data elsewhere and send a reference; the limit is `max_message_bytes` in [broker.kafka], as max.message.bytes of the topics")
 }
 
+/// Brokers refuse a batch as a whole, for any of its records.
+pub(crate) fn spoilt() -> Error {
+    Error::new(ErrorKind::Other, "the brokers refused another message of the same batch")
+        .retryable(true)
+        .with_help("publish this message again; the error of the other one says what is wrong")
+}
+
 /// The topology has no such place.
 pub(crate) fn no_destination(destination: &Destination) -> Error {
     Error::new(ErrorKind::NotFound, format!("this configuration knows no {destination}"))

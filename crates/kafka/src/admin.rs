@@ -54,9 +54,8 @@ impl Operator {
     ) -> Result<Self> {
         let is_closed = AtomicBool::new(false);
         let operator = Self { target, layout, topology, clock, is_closed };
-        let met = operator.errand(deadline, |target, deadline| {
-            Session::open(target, None, deadline).map(drop)
-        });
+        let met = operator
+            .errand(deadline, |target, deadline| Session::open(target, None, deadline).map(drop));
         met.await.map_err(|e| e.with_operation("connect"))?;
         Ok(operator)
     }
@@ -116,13 +115,15 @@ impl Operator {
 impl Admin for Operator {
     async fn plan(&self) -> Result<Plan> {
         let objects = topology::objects(&self.topology, &self.layout);
-        self.in_time("plan", move |target, deadline| topology::plan(target, &objects, deadline)).await
+        self.in_time("plan", move |target, deadline| topology::plan(target, &objects, deadline))
+            .await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<()> {
         let objects = topology::objects(&self.topology, &self.layout);
         let plan = plan.clone();
-        let applied = move |target: &Target, deadline| topology::apply(target, &objects, &plan, deadline);
+        let applied =
+            move |target: &Target, deadline| topology::apply(target, &objects, &plan, deadline);
         self.in_time("apply", applied).await
     }
 
@@ -144,7 +145,12 @@ impl Admin for Operator {
         self.in_time("purge", move |target, deadline| log.purge(target, deadline)).await
     }
 
-    async fn seek(&self, channel: &ChannelName, group: &GroupName, to: StartPosition) -> Result<()> {
+    async fn seek(
+        &self,
+        channel: &ChannelName,
+        group: &GroupName,
+        to: StartPosition,
+    ) -> Result<()> {
         let names = self.group(channel, group).ok_or_else(|| error::no_group(channel, group));
         let names = names.map_err(|e| self.name_broker(e, "seek"))?;
         let moved = self.in_time("seek", move |target, deadline| {

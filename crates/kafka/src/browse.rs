@@ -1,10 +1,10 @@
 //! A look at a log.
 
-use polymq_core::broker::StartPosition;
-use polymq_core::Result;
-use tokio::time::Instant;
 use crate::log::Log;
 use crate::target::Target;
+use polymq_core::Result;
+use polymq_core::broker::StartPosition;
+use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct LogBrowse {}
 impl LogBrowse {
@@ -14,7 +14,13 @@ impl LogBrowse {
 }
 #[async_trait::async_trait]
 impl polymq_core::broker::Browse for LogBrowse {
-    async fn next(&mut self, _: usize) -> Result<Vec<polymq_core::broker::Peeked>> { Ok(vec![]) }
-    async fn remove(&mut self, _: &[polymq_core::broker::PeekHandle]) -> Vec<Result<()>> { vec![] }
-    async fn close(self: Box<Self>) -> Result<()> { Ok(()) }
+    async fn next(&mut self, _: usize) -> Result<Vec<polymq_core::broker::Peeked>> {
+        Ok(vec![])
+    }
+    async fn remove(&mut self, _: &[polymq_core::broker::PeekHandle]) -> Vec<Result<()>> {
+        vec![]
+    }
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
 }

@@ -76,7 +76,12 @@ impl Log {
     }
 
     /// How much waits. What is in flight counts as ready: it is not committed.
-    pub(crate) fn depth(&self, target: &Target, now: Timestamp, deadline: Instant) -> Result<Depth> {
+    pub(crate) fn depth(
+        &self,
+        target: &Target,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Depth> {
         let session = self.open(target, deadline)?;
         let waiting = self.waiting(&session)?;
         let mut depth = Depth::ready(waiting.count());
@@ -97,9 +102,8 @@ impl Log {
         let later = i64::try_from(now.as_millis()).unwrap_or(i64::MAX).saturating_add(1);
         let first = session.at_time(&self.topic, partitions, later)?;
         let tiers = first.into_iter().zip(&waiting.from).zip(&waiting.ends);
-        let delayed = tiers.map(|((first, from), end)| {
-            first.map_or(0, |first| apart(first.max(*from), *end))
-        });
+        let delayed = tiers
+            .map(|((first, from), end)| first.map_or(0, |first| apart(first.max(*from), *end)));
         Ok(delayed.sum())
     }
 

@@ -68,12 +68,7 @@ pub(crate) fn targets(
     Ok((0..).zip(offsets).collect())
 }
 
-fn at_position(
-    topic: &str,
-    beginnings: &[i64],
-    ends: &[i64],
-    at: Position,
-) -> Result<(u32, i64)> {
+fn at_position(topic: &str, beginnings: &[i64], ends: &[i64], at: Position) -> Result<(u32, i64)> {
     let partition = at.partition as usize;
     let Some((first, end)) = beginnings.get(partition).zip(ends.get(partition)) else {
         let error = Error::new(
@@ -86,7 +81,8 @@ fn at_position(
         Some(offset) => Ok((at.partition, offset)),
         None => {
             let p = at.partition;
-            let text = format!("there is no position {at}: the log holds {p}/{first} up to {p}/{end}");
+            let text =
+                format!("there is no position {at}: the log holds {p}/{first} up to {p}/{end}");
             Err(of_topic(Error::new(ErrorKind::NotFound, text), topic).with_help(
                 "choose a position within that range, `earliest`, `latest` or a timestamp",
             ))

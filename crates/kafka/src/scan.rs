@@ -43,7 +43,9 @@ impl Scan {
         while self.ends.iter().any(Option::is_some) {
             match session.client().poll(session.left()) {
                 Some(Ok(record)) => {
-                    let Some(slot) = self.ends.get_mut(record.partition() as usize) else { continue };
+                    let Some(slot) = self.ends.get_mut(record.partition() as usize) else {
+                        continue;
+                    };
                     let Some(end) = *slot else { continue };
                     if record.offset() + 1 >= end {
                         *slot = None;
@@ -61,7 +63,10 @@ impl Scan {
                 Some(Err(e)) if error::native(&e).is_retryable() => {}
                 Some(Err(e)) => return Err(of_topic(error::native(&e), &self.topic)),
                 None if session.left().is_zero() => {
-                    return Err(of_topic(error::late("the log was not read to its end in time"), &self.topic));
+                    return Err(of_topic(
+                        error::late("the log was not read to its end in time"),
+                        &self.topic,
+                    ));
                 }
                 None => {}
             }

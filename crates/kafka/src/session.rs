@@ -9,7 +9,7 @@ use std::time::Duration;
 use polymq_core::broker::EventSender;
 use polymq_core::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::config::{FromClientConfigAndContext, ClientConfig};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};

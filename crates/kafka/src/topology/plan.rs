@@ -95,7 +95,8 @@ fn settings<'a>(
     if topics.is_empty() {
         return Ok(HashMap::new());
     }
-    let described = session.administer(|admin, options| admin.describe_configs(&topics, options))?;
+    let described =
+        session.administer(|admin, options| admin.describe_configs(&topics, options))?;
     let mut found = HashMap::new();
     for resource in described {
         match resource {

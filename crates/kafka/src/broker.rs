@@ -180,6 +180,7 @@ impl Broker for KafkaBroker {
     }
 
     async fn close(&self, deadline: Instant) -> Result<()> {
+        self.operator.close();
         self.publisher.close(deadline).await
     }
 }

@@ -12,6 +12,9 @@ use serde::Deserialize;
 /// 1,048,588 and counts what a batch adds.
 const MAX_MESSAGE_BYTES: u64 = 1_000_000;
 
+/// What the broker's own default leaves for a batch's frame and for the headers of retries and dead letters.
+const FRAME_BYTES: u64 = 48_588;
+
 /// What an application may set in `[broker.kafka]`.
 ///
 /// ```toml
@@ -127,6 +130,12 @@ impl BrokerTable {
     /// The largest message: key, headers and payload.
     pub(crate) fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_bytes.0).unwrap_or(usize::MAX)
+    }
+
+    /// The `max.message.bytes` that topics need, where it is more than the brokers' default.
+    pub(crate) fn max_topic_bytes(&self) -> Option<u64> {
+        let max = self.max_message_bytes.0;
+        (max > MAX_MESSAGE_BYTES).then_some(max + FRAME_BYTES)
     }
 
     fn problems(&self) -> Vec<Error> {

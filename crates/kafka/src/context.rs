@@ -7,6 +7,7 @@ use polymq_core::Error;
 use polymq_core::broker::{Event, EventSender};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::error;
@@ -100,3 +101,6 @@ impl ClientContext for Watch {
         }
     }
 }
+
+/// An operator's clients read and commit without joining their group.
+impl ConsumerContext for Watch {}

@@ -213,6 +213,12 @@ pub(crate) fn no_group(channel: &ChannelName, group: &GroupName) -> Error {
     .with_help("declare channel and consumer in the configuration")
 }
 
+/// The broker has no such topic.
+pub(crate) fn no_topic(topic: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no topic `{topic}`"))
+        .with_help("apply the topology: `polymq topology apply`; a topic that is bound by name is its owner's to create")
+}
+
 /// The group is older than what the broker remembers of it.
 pub(crate) fn no_offsets(group: &str, topic: &str) -> Error {
     Error::new(

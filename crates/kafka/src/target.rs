@@ -77,6 +77,11 @@ impl Target {
         &self.broker
     }
 
+    /// What separates environments on one cluster.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub(crate) fn table(&self) -> &BrokerTable {
         &self.table
     }

@@ -18,6 +18,7 @@ mod commits;
 mod context;
 mod errors;
 mod fetch;
+mod native;
 mod rebalance;
 mod run;
 mod session;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::session::{Session, raw};
-use super::starts;
+use super::{native, starts};
 use crate::error;
 use crate::settle::{Commit, Key};
 
@@ -110,7 +110,7 @@ impl Session<'_> {
         }
         let begun = self
             .commit_list(&commits)
-            .and_then(|list| self.client.commit(&list, CommitMode::Async));
+            .and_then(|list| native::commit(self.client, &list));
         match begun {
             Ok(()) => self.commits.is_under_way = true,
             Err(error) => self.end_commit(Err(error), |_| false),

@@ -242,7 +242,7 @@ pub(super) async fn receive(consumer: &KafkaConsumer, count: usize) -> Vec<Deliv
     while deliveries.len() < count {
         let more = timeout(PATIENCE, consumer.recv(count - deliveries.len())).await;
         let more = more.unwrap_or_else(|_| {
-            panic!("{} of {count} came; {:?}", deliveries.len(), consumer)
+            panic!("{} of {count} came; {:?}", deliveries.len(), consumer.status())
         });
         deliveries.extend(more.unwrap());
     }

@@ -6,18 +6,17 @@
 
 use futures_util::future::join_all;
 use polymq_testkit::containers::RabbitmqServer;
+use polymq_tests::real::{Place, Series};
 
 #[tokio::test]
 async fn every_broker_that_the_tests_need_can_be_had() {
-    let starting =
-        ["4.3", "4.0"].map(|series| async move { (series, RabbitmqServer::series(series).await) });
-    let mut started = join_all(starting).await;
-    started.push(("", RabbitmqServer::shared().await));
+    let starting = Series::ALL.map(|series| async move { (series, Place::shared(series).await) });
     println!("memory          in the process");
-    for (series, server) in started {
-        let server = server.unwrap_or_else(|error| panic!("RabbitMQ {series}: {error:?}"));
-        let container = server.container().map_or("runs elsewhere", |container| container.name());
-        println!("RabbitMQ {:6} {container}", server.version());
-        assert!(server.version().starts_with(series), "{} is not {series}", server.version());
+    for (series, place) in join_all(starting).await {
+        let (found, wanted) = (place.label(), series.to_string());
+        let container = place.container().map_or("runs elsewhere", |container| container.name());
+        println!("{found:15} {container}");
+        assert!(found.starts_with(&wanted), "{found} is not {wanted}");
     }
+    RabbitmqServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
 }

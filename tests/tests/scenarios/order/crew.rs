@@ -127,8 +127,7 @@ impl Crew {
         let tally = tally(self.published.notes(), self.attempts.notes());
         let killed_with = killed.map(|killed| in_hand(self.attempts.notes(), killed));
         println!(
-            "{}, 12 partitions, {} processes left, {} joined, one was killed with so many in hand: \
-             {killed_with:?}: {tally}",
+            "{}, 12 partitions, {} left, {} joined, killed with so many in hand: {killed_with:?}: {tally}",
             self.place.label(),
             self.left,
             self.joined,

@@ -5,7 +5,7 @@
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test that prints what it found")]
 
 use futures_util::future::join_all;
-use polymq_testkit::containers::RabbitmqServer;
+use polymq_testkit::containers::{KafkaServer, RabbitmqServer};
 use polymq_tests::real::{Place, Series};
 
 #[tokio::test]
@@ -19,4 +19,5 @@ async fn every_broker_that_the_tests_need_can_be_had() {
         assert!(found.starts_with(&wanted), "{found} is not {wanted}");
     }
     RabbitmqServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
+    KafkaServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
 }

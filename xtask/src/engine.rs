@@ -48,6 +48,12 @@ impl Engine {
         Command::new(self.program)
     }
 
+    /// What it knows of an image, if that is there.
+    pub(crate) fn inspect(&self, image: &str, format: &str) -> Option<String> {
+        let inspect = ["image", "inspect", "--format", format, image];
+        process::output(self.command().args(inspect)).ok()
+    }
+
     /// What `DOCKER_HOST` has to be for others to find it, unless it is that already.
     pub(crate) fn host(&self) -> Option<&str> {
         self.host.as_deref()

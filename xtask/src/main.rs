@@ -11,9 +11,10 @@ mod deny;
 mod engine;
 mod images;
 mod msrv;
-mod pika;
 mod process;
+mod python;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Runs everything that tests: unit, integration and doc tests, examples, conformance
     Test,
+    /// Finds or installs what the workspace is built with beside Rust
+    Tools,
     /// Checks which packages of the workspace may know which others
     Adapters,
     /// Checks licences, banned crates and sources; advisories where their database can be had
@@ -41,6 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test => test::run(),
+        Command::Tools => tools::provide(),
         Command::Adapters => adapters::run(),
         Command::Deny => deny::run(),
         Command::Msrv => msrv::run(),

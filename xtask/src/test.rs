@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use cargo_metadata::Metadata;
 
 use crate::engine::Engine;
-use crate::images::{self, Images};
-use crate::{pika, process};
+use crate::images::Images;
+use crate::{process, python, tools};
 
 pub(crate) fn run() -> Result<()> {
+    tools::provide()?;
     let metadata = process::metadata(false)?;
     let run = Run::prepare(&metadata)?;
 
@@ -45,15 +46,12 @@ impl Run {
         let engine = Engine::find_or_start()?;
         println!("{}", engine.describe());
         heading("images");
-        let recipe = metadata.workspace_root.join("docker/rabbitmq");
-        let image = Images::new(&engine, recipe.as_std_path()).provide()?;
-        println!("{image}");
-        let mut environment =
-            vec![(images::IMAGE, image), (images::TAG, Images::default_tag().to_owned())];
-        heading("Python with pika");
-        let python = pika::provide()?;
+        let recipes = metadata.workspace_root.join("docker").into_std_path_buf();
+        let mut environment = Images::new(&engine, recipes).provide()?;
+        heading("Python with the brokers' clients");
+        let python = python::provide()?;
         println!("{}", python.display());
-        environment.push((pika::PYTHON, python.to_string_lossy().into_owned()));
+        environment.push((python::PYTHON, python.to_string_lossy().into_owned()));
         environment.extend(engine.host().map(|host| ("DOCKER_HOST", host.to_owned())));
         let tables = metadata.target_directory.join("tmp/conformance").into_std_path_buf();
         forget(&tables)?;

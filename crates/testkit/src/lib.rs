@@ -11,7 +11,7 @@
 #![allow(clippy::panic, reason = "a test that finds something wrong panics")]
 
 pub mod conformance;
-#[cfg(feature = "rabbitmq")]
+#[cfg(feature = "containers")]
 pub mod containers;
 pub mod faults;
 mod fixture;

@@ -1,19 +1,18 @@
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use polymq_core::{Error, ErrorKind, Result};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
-use testcontainers::core::client::docker_client_instance;
-use testcontainers::core::{ExecCommand, IntoContainerPort};
+use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, ReuseDirective};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::Image;
+use super::{Image, Setup, exec};
 
 /// The label that says which container this is: the engine finds names by their beginning, too.
 const LABEL: &str = "io.polymq.test";
@@ -41,18 +40,17 @@ pub struct Container {
 
 impl Container {
     /// Finds the container of this name, starts it if it doesn't run, makes it if it isn't there.
-    /// `ports` are the container's; each gets one of the host's.
     pub(super) async fn find_or_start(
         engine: &Docker,
         name: &str,
         image: &Image,
-        ports: &[u16],
+        setup: &Setup,
     ) -> Result<Self> {
         let _starting = STARTING.lock().await;
         let mut tried = 0;
         let inner = loop {
             tried += 1;
-            match request(name, image, ports)?.start().await {
+            match request(name, image, setup)?.start().await {
                 Ok(inner) => break inner,
                 Err(error) if tried == TRIES => {
                     return Err(failed("start", name, error).with_context("image", image));
@@ -83,14 +81,22 @@ impl Container {
     /// # Errors
     /// `Other` when the engine doesn't say.
     pub async fn address(&self, port: u16) -> Result<(String, u16)> {
-        let port = self.inner.get_host_port_ipv4(port.tcp()).await;
-        let port = port.map_err(|e| self.failed("inspect", e))?;
+        let port = self.port(port).await?;
         // In a container, testcontainers names the engine's gateway, even if the engine is here.
         if is_here(port).await {
             return Ok(("localhost".to_owned(), port));
         }
         let host = self.inner.get_host().await.map_err(|e| self.failed("inspect", e))?;
         Ok((host.to_string(), port))
+    }
+
+    /// The host's port for a port of the container.
+    ///
+    /// # Errors
+    /// As [`address`](Self::address).
+    pub async fn port(&self, port: u16) -> Result<u16> {
+        let port = self.inner.get_host_port_ipv4(port.tcp()).await;
+        port.map_err(|e| self.failed("inspect", e))
     }
 
     /// Starts the container again. Returns before the broker in it takes connections.
@@ -122,6 +128,22 @@ impl Container {
         Ok(())
     }
 
+    /// Freezes the broker: its connections stay, and it says nothing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn pause(&self) -> Result<()> {
+        self.inner.pause().await.map_err(|e| self.failed("pause", e))
+    }
+
+    /// Lets a [paused](Self::pause) broker go on.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn resume(&self) -> Result<()> {
+        self.inner.unpause().await.map_err(|e| self.failed("resume", e))
+    }
+
     /// Removes the container, with its data.
     ///
     /// # Errors
@@ -135,17 +157,14 @@ impl Container {
     /// # Errors
     /// `Other` with what it complained of, when it fails; as [`start`](Self::start).
     pub async fn run(&self, command: &[&str]) -> Result<String> {
-        let failed = |e| self.failed("run a command in", e);
-        let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
-        let line = command.join(" ");
-        let mut run = self.inner.exec(ExecCommand::new(command)).await.map_err(failed)?;
-        let stdout = run.stdout_to_vec().await.map_err(failed)?;
-        if run.exit_code().await.map_err(failed)? == Some(0) {
-            return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        let ran = exec::run(&self.engine, self.inner.id(), command).await;
+        let ran = ran.map_err(|e| self.failed("run a command in", e))?;
+        if ran.succeeded {
+            return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
         }
-        let stderr = run.stderr_to_vec().await.map_err(failed)?;
+        let line = command.join(" ");
         Err(Error::new(ErrorKind::Other, format!("`{line}` failed in `{}`", self.name))
-            .with_context("stderr", String::from_utf8_lossy(&stderr)))
+            .with_context("stderr", String::from_utf8_lossy(&ran.stderr)))
     }
 
     fn failed(
@@ -163,25 +182,6 @@ async fn is_here(port: u16) -> bool {
     matches!(timeout(Duration::from_secs(1), connecting).await, Ok(Ok(_)))
 }
 
-/// The engine that `DOCKER_HOST` names, or the one of this machine.
-///
-/// # Errors
-/// `Disconnected`, with what to do, when none answers.
-pub(super) async fn engine() -> Result<Docker> {
-    let engine = docker_client_instance().await.map_err(no_engine)?;
-    engine.ping().await.map_err(no_engine)?;
-    Ok(engine)
-}
-
-pub(super) fn no_engine(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Disconnected, "no container engine answers, and the test needs a broker")
-        .with_source(source)
-        .with_help(
-            "start Docker or Podman (DOCKER_HOST names a socket elsewhere), \
-             or name a running broker: TEST_RABBITMQ_URL=amqp://guest:guest@localhost:5672",
-        )
-}
-
 fn failed(
     operation: &'static str,
     name: &str,
@@ -195,24 +195,11 @@ fn failed(
         ))
 }
 
-/// Ports of the host are chosen now: those that the engine chooses change with each start.
-fn request(name: &str, image: &Image, ports: &[u16]) -> Result<ContainerRequest<GenericImage>> {
-    let mut request = GenericImage::new(&image.name, &image.tag)
+fn request(name: &str, image: &Image, setup: &Setup) -> Result<ContainerRequest<GenericImage>> {
+    let request = GenericImage::new(&image.name, &image.tag)
         .with_container_name(name)
         .with_label(LABEL, name)
         .with_reuse(ReuseDirective::Always)
         .with_startup_timeout(STARTUP);
-    // Held until all are chosen, so that no two are the same.
-    let mut held = Vec::new();
-    for port in ports {
-        let listener = TcpListener::bind(("0.0.0.0", 0)).map_err(no_port)?;
-        let free = listener.local_addr().map_err(no_port)?.port();
-        held.push(listener);
-        request = request.with_mapped_port(free, port.tcp());
-    }
-    Ok(request)
-}
-
-fn no_port(source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Other, "no free port for a container").with_source(source)
+    setup.apply(request)
 }

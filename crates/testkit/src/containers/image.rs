@@ -45,18 +45,14 @@ impl Image {
         })?;
         Err(Error::new(ErrorKind::NotFound, format!("the image {wanted} cannot be had"))
             .with_operation("pull")
-            .with_source(source)
-            .with_help(
-                "pull it where a registry answers, or build its equivalent from docker/ of polymq's \
-                 repository (`cargo xtask test` does), or name a running broker: TEST_RABBITMQ_URL",
-            ))
+            .with_source(source))
     }
 
     async fn is_here(&self, engine: &Docker) -> Result<bool> {
         match engine.inspect_image(&self.to_string()).await {
             Ok(_) => Ok(true),
             Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
-            Err(error) => Err(super::container::no_engine(error)),
+            Err(error) => Err(super::engine::no_engine(error)),
         }
     }
 }

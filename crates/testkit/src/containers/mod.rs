@@ -25,16 +25,34 @@
 //! | `TEST_RABBITMQ_MANAGEMENT_URL` | its management API | port 15672 of its host |
 //! | `TEST_RABBITMQ_IMAGE` | the image's name | `rabbitmq`; `polymq/rabbitmq` where only that is there |
 //! | `TEST_RABBITMQ_TAG` | the image's tag | `4-management` |
+//! | `TEST_KAFKA_URL` | a Kafka that runs already and asks for no password: no container is used | |
+//! | `TEST_KAFKA_IMAGE` | the image's name | `apache/kafka`; `polymq/kafka` where only that is there |
+//! | `TEST_KAFKA_TAG` | the image's tag | `4.2.0` |
 //! | `DOCKER_HOST` | the container engine | `/var/run/docker.sock` |
 //!
-//! The user of a running broker must be allowed to make virtual hosts. Where no image registry
+//! The user of a running RabbitMQ must be allowed to make virtual hosts. A Kafka's container keeps its
+//! ports to this machine, and tells its clients so, unless `DOCKER_HOST` names another one. Where no image registry
 //! answers, `docker/` of polymq's repository builds an equivalent image from Debian's packages.
 
 mod container;
+mod engine;
+mod exec;
 mod image;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod leftovers;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod server;
+mod setup;
 
 pub use container::Container;
 pub use image::Image;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore};
+#[cfg(feature = "rabbitmq")]
 pub(crate) use rabbitmq::connect;
-pub use rabbitmq::{RabbitmqServer, Vhost, rabbitmq};
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{Rabbitmq, RabbitmqServer, Vhost, rabbitmq};
+pub use server::{Product, Server};
+pub use setup::Setup;

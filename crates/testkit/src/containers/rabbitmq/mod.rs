@@ -4,8 +4,8 @@ mod management;
 mod server;
 mod vhost;
 
-pub use server::RabbitmqServer;
 pub(crate) use server::connect;
+pub use server::{Rabbitmq, RabbitmqServer};
 pub use vhost::Vhost;
 
 use std::panic::Location;

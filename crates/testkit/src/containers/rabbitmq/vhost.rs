@@ -1,7 +1,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -10,15 +9,12 @@ use url::Url;
 
 use super::management::{Management, Queue, VirtualHost};
 use super::server::connect;
+use crate::containers::leftovers::{self, apart, is_abandoned, is_past, made, now};
 
-/// How the names begin; the second of their making follows.
-const PREFIX: &str = "polymq-test-";
 /// How the description begins once the test has ended; the second of its end follows.
 const ENDED: &str = "ended ";
 /// RabbitMQ keeps everybody waiting while it deletes queues that were only just made.
 const SETTLED: Duration = Duration::from_secs(60);
-/// After this time a virtual host belongs to a test that was killed.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A virtual host that one test has for itself: a broker within the broker.
 ///
@@ -32,7 +28,7 @@ pub struct Vhost {
 impl Vhost {
     pub(super) async fn create(management: Management, server: &Url) -> Result<Self> {
         sweep(&management);
-        let name = format!("{PREFIX}{}-{:016x}", now().as_secs(), rand::random::<u64>());
+        let name = leftovers::name();
         let vhost = VirtualHost { name, description: "in use by a test of polymq's".to_owned() };
         management.put_vhost(&vhost).await?;
         let mut url = server.clone();
@@ -116,28 +112,9 @@ fn sweep(management: &Management) {
     });
 }
 
-/// Runs on a thread and a runtime of its own: the test's may be at its end. What fails is left to the
-/// next run.
-fn apart(task: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<Option<()>> {
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(task).ok()
-    })
-}
-
 fn is_over(vhost: &VirtualHost, now: Duration) -> bool {
-    let Some(rest) = vhost.name.strip_prefix(PREFIX) else { return false };
-    let longer_ago = |second: &str, time: Duration| {
-        second.parse().is_ok_and(|second| Duration::from_secs(second) + time < now)
-    };
-    let made = rest.split('-').next().unwrap_or_default();
     let ended = vhost.description.strip_prefix(ENDED).unwrap_or_default();
-    longer_ago(made, ABANDONED) || longer_ago(ended, SETTLED)
-}
-
-/// Since 1970. The test's own clock may be a virtual one.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    is_abandoned(&vhost.name, now) || made(&vhost.name).is_some() && is_past(ended, SETTLED, now)
 }
 
 #[cfg(test)]

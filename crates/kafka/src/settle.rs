@@ -1,0 +1,1 @@
+//! PLACEHOLDER (consume helper): tracks, tokens, watermarks.

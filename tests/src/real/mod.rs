@@ -8,6 +8,7 @@
 mod folder;
 pub mod foreign;
 mod journal;
+mod kafka;
 pub mod mailer;
 mod outage;
 mod place;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use folder::Folder;
 pub use journal::{Deed, Journal, Note, Reader, confirmed, handled, tally};
+pub use kafka::Kafka;
 pub use outage::Outages;
 pub use place::{Place, start, try_start};
 pub use process::{Ended, Process, built};

@@ -1,23 +1,26 @@
 use std::fmt;
 
-use super::{Rabbitmq, Site};
+use super::{Kafka, Rabbitmq, Site};
 
 /// A series of versions of one broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Series {
     /// Of RabbitMQ.
     Rabbitmq(&'static str),
+    /// Of Kafka.
+    Kafka(&'static str),
 }
 
 impl Series {
     /// All that the tests run on.
-    pub const ALL: [Self; 2] = [Self::Rabbitmq("4.3"), Self::Rabbitmq("4.0")];
+    pub const ALL: [Self; 3] = [Self::Rabbitmq("4.3"), Self::Rabbitmq("4.0"), Self::Kafka("4.2")];
 
     /// A site on the broker that all tests of the series share; with a purpose, on the one that all tests
     /// with this purpose share.
     pub(super) async fn site(self, purpose: Option<&str>) -> Box<dyn Site> {
         match self {
             Self::Rabbitmq(series) => Box::new(Rabbitmq::new(series, purpose).await),
+            Self::Kafka(series) => Box::new(Kafka::new(series, purpose).await),
         }
     }
 }
@@ -26,6 +29,7 @@ impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rabbitmq(series) => write!(f, "RabbitMQ {series}"),
+            Self::Kafka(series) => write!(f, "Kafka {series}"),
         }
     }
 }

@@ -21,6 +21,9 @@ macro_rules! on_each_series {
         polymq_tests::scenarios!(
             rabbitmq_4_0, polymq_tests::real::Series::Rabbitmq("4.0"), $($scenarios)+
         );
+        polymq_tests::scenarios!(
+            kafka_4_2, polymq_tests::real::Series::Kafka("4.2"), $($scenarios)+
+        );
     };
 }
 

@@ -18,6 +18,7 @@ const AT_ONCE: usize = 4;
 fn example(series: Series) -> &'static str {
     match series {
         Series::Rabbitmq(_) => include_str!("../../../examples/switch/rabbitmq.toml"),
+        Series::Kafka(_) => include_str!("../../../examples/switch/kafka.toml"),
     }
 }
 

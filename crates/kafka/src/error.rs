@@ -31,6 +31,16 @@ pub(crate) fn by_code(code: Code) -> Error {
     }
 }
 
+/// What a code means for something that has a name.
+pub(crate) fn about(code: Code, what: &str) -> Error {
+    let (kind, help) = meaning(code);
+    let error = Error::new(kind, format!("{what}: {code}"));
+    match help {
+        Some(help) => error.with_help(help),
+        None => error,
+    }
+}
+
 /// What librdkafka reported outside any operation, in its own words.
 pub(crate) fn reported(code: Code, reason: &str) -> Error {
     let (kind, help) = meaning(code);
@@ -226,6 +236,15 @@ pub(crate) fn no_offsets(group: &str, topic: &str) -> Error {
         format!("consumer group `{group}` has no committed offset on topic `{topic}`"),
     )
     .with_help("where it left off is unknown: Kafka forgets a group that had no members for offsets.retention.minutes (7 days). Say where it goes on: `polymq seek CONSUMER --to earliest` repeats what is still there, `--to latest` leaves it out, `--to TIME` starts in between")
+}
+
+/// What a group has not handled yet was removed.
+pub(crate) fn out_of_range(topic: &str, partition: u32, offset: i64, low: i64, high: i64) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("topic `{topic}` has no offset {offset} on partition {partition} any more: it begins at {low} and ends at {high}"),
+    )
+    .with_help("messages were removed before the group had handled them (`retention` of the channel), or the topic was made anew. The group's other partitions go on. To go on here, stop the group's consumers and say where: `polymq seek CONSUMER --to earliest`")
 }
 
 pub(crate) fn delay_elsewhere(destination: &Destination) -> Error {

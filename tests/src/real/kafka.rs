@@ -59,6 +59,25 @@ impl Kafka {
     pub async fn tool(&self, name: &str, arguments: &[&str]) -> String {
         self.server.tool(name, arguments).await.unwrap_or_else(|e| panic!("{e:?}"))
     }
+
+    /// Changes settings of a channel's topic.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn alter_topic(&self, channel: &str, settings: &str) {
+        let topic = self.topic(channel);
+        let entity = ["--alter", "--entity-type", "topics", "--entity-name", &topic];
+        self.tool("kafka-configs", &[&entity[..], &["--add-config", settings]].concat()).await;
+    }
+
+    /// Runs a script in the broker's container.
+    ///
+    /// # Panics
+    /// With what it complained of.
+    pub async fn shell(&self, script: &str) -> String {
+        let container = self.container().unwrap_or_else(|| panic!("no container of ours"));
+        container.run(&["sh", "-c", script]).await.unwrap_or_else(|e| panic!("{e:?}"))
+    }
 }
 
 #[async_trait]

@@ -29,6 +29,7 @@ macro_rules! on_each_series {
 
 mod access;
 mod away;
+mod batch;
 mod crash;
 mod interop;
 mod order;

@@ -69,7 +69,7 @@ impl Operator {
     async fn errand<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&Target, Instant) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Target>, Instant) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(error::closed("broker"));
@@ -81,7 +81,7 @@ impl Operator {
     async fn in_time<T: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&Target, Instant) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Target>, Instant) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let done = self.errand(Instant::now() + PATIENCE, work).await;
         done.map_err(|e| self.name_broker(e, operation))
@@ -122,8 +122,9 @@ impl Admin for Operator {
     async fn apply(&self, plan: &Plan) -> Result<()> {
         let objects = topology::objects(&self.topology, &self.layout);
         let plan = plan.clone();
-        let applied =
-            move |target: &Target, deadline| topology::apply(target, &objects, &plan, deadline);
+        let applied = move |target: &Arc<Target>, deadline| {
+            topology::apply(target, &objects, &plan, deadline)
+        };
         self.in_time("apply", applied).await
     }
 

@@ -255,6 +255,15 @@ pub(crate) fn delay_elsewhere(destination: &Destination) -> Error {
     .with_help("send it to a group's retry inbox, or without `at`")
 }
 
+/// An error once more, for the next of several that failed together.
+pub(crate) fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned()).retryable(error.is_retryable());
+    match error.help() {
+        Some(help) => copy.with_help(help.to_owned()),
+        None => copy,
+    }
+}
+
 pub(crate) fn late(what: &'static str) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }

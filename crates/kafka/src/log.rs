@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use polymq_core::broker::Depth;
-use polymq_core::{Result, Timestamp};
+use polymq_core::broker::{Depth, StartPosition};
+use polymq_core::{Error, ErrorKind, Result, Timestamp};
 use rdkafka::Offset;
 use tokio::time::Instant;
 
 use crate::layout::GroupLayout;
 use crate::session::{Session, list, of_topic};
 use crate::target::Target;
-use crate::{error, scan};
+use crate::{error, offsets, scan};
 
 /// Which of a group's two topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,27 @@ impl Log {
         let from = beginnings.into_iter().zip(committed);
         let from = from.map(|(first, committed)| committed.map_or(first, |c| c.max(first)));
         Ok(Waiting { from: from.collect(), ends })
+    }
+
+    /// What of it lies at and behind a position. Of a position, which is one partition's, nothing of the others.
+    pub(crate) fn narrow(
+        &self,
+        session: &Session,
+        waiting: Waiting,
+        to: StartPosition,
+    ) -> Result<Waiting> {
+        if let (Part::Inbox, StartPosition::Timestamp(_)) = (self.part, to) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a retry inbox keeps no publishing times",
+            )
+            .with_help("browse it from `earliest`"));
+        }
+        let mut from = waiting.ends.clone();
+        for (partition, offset) in offsets::targets(session, &self.topic, &waiting.ends, to)? {
+            from[partition as usize] = offset.max(waiting.from[partition as usize]);
+        }
+        Ok(Waiting { from, ..waiting })
     }
 
     /// How much waits. What is in flight counts as ready: it is not committed.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::objects::{GROUP, Group, Objects, TOPIC, Topic};
 use super::plan::place;
 use super::settings::in_sync;
+use crate::blocking::side_by_side;
 use crate::error;
 use crate::offsets;
 use crate::session::{Session, of_topic};
@@ -53,9 +54,11 @@ pub(crate) fn apply(
     }
     let session = Session::open(target, None, deadline)?;
     create(target, &session, objects.channels.iter().filter(is_missing).collect())?;
-    for group in objects.groups.iter().filter(|g| missing.contains(&(GROUP, g.id.as_ref()))) {
-        begin(target, group, deadline).map_err(|e| place(with_rights(e), group))?;
-    }
+    let groups = objects.groups.iter().filter(|g| missing.contains(&(GROUP, g.id.as_ref())));
+    let groups: Vec<&Group> = groups.collect();
+    side_by_side(&groups, |group| {
+        begin(target, group, deadline).map_err(|e| place(with_rights(e), group))
+    })?;
     create(target, &session, objects.inboxes.iter().filter(is_missing).collect())
 }
 

@@ -9,6 +9,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::objects::{GROUP, Group, Objects, TOPIC, Topic};
+use crate::blocking::side_by_side;
 use crate::error;
 use crate::session::{Session, TopicState};
 use crate::target::Target;
@@ -39,15 +40,15 @@ pub(crate) fn plan(target: &Target, objects: &Objects, deadline: Instant) -> Res
     let mut plan = Plan::default();
     plan.objects.extend(objects.channels.iter().map(topic));
     // After the inboxes: who created one has committed before.
-    for group in &objects.groups {
+    plan.objects.extend(side_by_side(&objects.groups, |group| {
         let state = group_state(target, group, &found, deadline);
-        plan.objects.push(PlannedObject {
+        Ok(PlannedObject {
             channel: Some(group.channel.clone()),
             kind: GROUP,
             name: group.id.to_string(),
             state: state.map_err(|e| place(e, group))?,
-        });
-    }
+        })
+    })?);
     plan.objects.extend(objects.inboxes.iter().map(topic));
     Ok(plan)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polymq_core::Result;
-use polymq_core::broker::{Adapter, Broker, ChannelSpec, Connect, ObjectState, Plan, Topology};
+use polymq_core::broker::{
+    Adapter, Broker, ChannelSpec, Connect, ObjectState, Plan, Source, Topology,
+};
 use polymq_core::config::Settings;
 use polymq_core::{ChannelName, GroupName, Namespace};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -53,6 +55,18 @@ pub(crate) fn topic(name: &str, partitions: u32, groups: &[&str]) -> ChannelSpec
     let mut spec = ChannelSpec::topic(channel(name), groups.iter().map(|name| group(name)));
     spec.partitions = partitions;
     spec
+}
+
+pub(crate) fn group_source(of: &str, by: &str) -> Source {
+    Source::Group { channel: channel(of), group: group(by) }
+}
+
+pub(crate) fn inbox(of: &str, by: &str) -> Source {
+    Source::RetryInbox { channel: channel(of), group: group(by) }
+}
+
+pub(crate) fn dead_letters(of: &str) -> Source {
+    Source::DeadLetter(channel(of))
 }
 
 impl Scene {

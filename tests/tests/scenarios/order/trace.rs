@@ -11,12 +11,12 @@ pub(super) fn in_hand(notes: &[Note], process: u32) -> usize {
 /// What happened to the messages of each key, as all processes wrote it down together.
 pub(super) struct Trace<'a> {
     keys: BTreeMap<&'a str, Vec<(usize, &'a Note)>>,
-    /// The process that was killed: what it had begun may come again.
-    killed: u32,
+    /// The process that was killed, if one was: what it had begun may come again.
+    killed: Option<u32>,
 }
 
 impl<'a> Trace<'a> {
-    pub(super) fn of(notes: &'a [Note], killed: u32) -> Self {
+    pub(super) fn of(notes: &'a [Note], killed: Option<u32>) -> Self {
         let mut keys = BTreeMap::<_, Vec<_>>::new();
         for note in notes {
             let (key, number) = note.id.rsplit_once('-').unwrap();
@@ -30,7 +30,7 @@ impl<'a> Trace<'a> {
             if let Err(problem) = self.check(notes) {
                 let story: Vec<_> =
                     notes.iter().map(|(n, note)| (n, note.pid, note.deed)).collect();
-                panic!("{key}: {problem}; process {} was killed: {story:?}", self.killed);
+                panic!("{key}: {problem}; process {:?} was killed: {story:?}", self.killed);
             }
         }
     }
@@ -43,7 +43,7 @@ impl<'a> Trace<'a> {
         for &(n, note) in notes {
             match note.deed {
                 Deed::Began => {
-                    if let Some((other, _)) = running.filter(|(_, pid)| *pid != self.killed) {
+                    if let Some((other, _)) = running.filter(|(_, pid)| Some(*pid) != self.killed) {
                         return Err(format!("{n} began while {other} was running"));
                     }
                     if n > next || (n == next && n > 0 && !handled.contains(&(n - 1))) {
@@ -54,7 +54,7 @@ impl<'a> Trace<'a> {
                     }
                     next = next.max(n + 1);
                     running = Some((n, note.pid));
-                    if note.pid == self.killed {
+                    if Some(note.pid) == self.killed {
                         begun_by_killed.insert(n);
                     }
                 }
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    const KILLED: u32 = 9;
+    const KILLED: Option<u32> = Some(9);
 
     fn check(story: &[(u32, Deed, usize)]) -> Result<(), String> {
         let note = |&(pid, deed, n)| Note {

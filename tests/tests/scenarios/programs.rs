@@ -4,7 +4,7 @@ use std::path::Path;
 
 use polymq_tests::real::Process;
 
-/// A service that writes every attempt into its journal; each takes `work` milliseconds.
+/// A service that writes every attempt into its journal; each takes `work` milliseconds, on average.
 pub(crate) fn worker(config: &Path, journal: &Path, work: u64) -> Process {
     let program = Path::new(env!("CARGO_BIN_EXE_worker"));
     Process::start(program, &[config.as_ref(), journal.as_ref(), work.to_string().as_ref()])

@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use polymq_core::{Message, Service};
-use polymq_tests::real::{Deed, NAMESPACE, Note, Place, Process, Reader, eventually, start};
-use reqwest::Method;
-use serde_json::{Value, json};
+use polymq_core::Service;
+use polymq_tests::real::{Deed, Note, Place, Process, Reader, eventually, start};
 
 /// How many the channel has.
 const COUNT: usize = 12;
@@ -15,25 +13,11 @@ const PROBES: &str = "[channels.probes]\nkind = 'queue'\norder_by = 'key'\nparti
 pub(super) struct Partitions(BTreeMap<String, usize>);
 
 impl Partitions {
-    /// Sends a message of each key, and reads from its routing key which partition it was sent to.
+    /// Asks the broker: every partition has a key at least.
     pub(super) async fn ask(place: &Place, keys: usize) -> Self {
-        let config = place.config(PROBES);
-        let shop = start(&config, Service::new(())).await;
-        let management = place.management();
-        management.put("queues/{vhost}/spy", json!({})).await;
-        let all = Some(json!({ "routing_key": "#" }));
-        let path = format!("bindings/{{vhost}}/e/{NAMESPACE}.probes/q/spy");
-        management.call(Method::POST, &path, all).await;
-        let probe = |n| Message::new(format!("k{n}")).with_key(format!("k{n}"));
-        for outcome in shop.publisher().publish_all("probes", (0..keys).map(probe)).await.unwrap() {
-            outcome.into_result().unwrap();
-        }
-        let partition_of = |probe: Value| {
-            let (key, routed) = (probe["payload"].as_str()?, probe["routing_key"].as_str()?);
-            Some((key.to_owned(), routed.split('.').next()?.parse().ok()?))
-        };
-        let probes = management.take("spy", keys).await;
-        let found: BTreeMap<_, usize> = probes.into_iter().filter_map(partition_of).collect();
+        let shop = start(&place.config(PROBES), Service::new(())).await;
+        let names: Vec<_> = (0..keys).map(|n| format!("k{n}")).collect();
+        let found = place.partitions(&shop, "probes", &names).await;
         assert_eq!(found.len(), keys);
         let used: BTreeSet<_> = found.values().collect();
         assert_eq!(used.len(), COUNT, "partitions that no key lies in: {found:?}");

@@ -11,7 +11,7 @@ url, exchange, routing_key = sys.argv[1:]
 
 BARE = pika.BasicProperties()
 FULL = pika.BasicProperties(
-    message_id="from-pika-1",
+    message_id="foreign-1",
     type="order.placed",
     correlation_id="conversation-7",
     reply_to="answers",

@@ -5,30 +5,19 @@
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test that prints what it found")]
 
 use futures_util::future::join_all;
-use polymq_testkit::containers::{KafkaServer, Product, RabbitmqServer, Server};
+use polymq_testkit::containers::{KafkaServer, RabbitmqServer};
+use polymq_tests::real::{Place, Series};
 
 #[tokio::test]
 async fn every_broker_that_the_tests_need_can_be_had() {
+    let starting = Series::ALL.map(|series| async move { (series, Place::shared(series).await) });
     println!("memory          in the process");
-    tokio::join!(
-        can_be_had("RabbitMQ", &["4.3", "4.0"], RabbitmqServer::shared()),
-        can_be_had("Kafka", &["4.2"], KafkaServer::shared()),
-    );
-}
-
-async fn can_be_had<P: Product>(
-    product: &str,
-    series: &[&str],
-    shared: impl Future<Output = polymq_core::Result<Server<P>>>,
-) {
-    let starting =
-        series.iter().map(|series| async move { (*series, Server::<P>::series(series).await) });
-    let mut started = join_all(starting).await;
-    started.push(("", shared.await));
-    for (series, server) in started {
-        let server = server.unwrap_or_else(|error| panic!("{product} {series}: {error:?}"));
-        let container = server.container().map_or("runs elsewhere", |container| container.name());
-        println!("{product:8} {:6} {container}", server.version());
-        assert!(server.version().starts_with(series), "{} is not {series}", server.version());
+    for (series, place) in join_all(starting).await {
+        let (found, wanted) = (place.label(), series.to_string());
+        let container = place.container().map_or("runs elsewhere", |container| container.name());
+        println!("{found:15} {container}");
+        assert!(found.starts_with(&wanted), "{found} is not {wanted}");
     }
+    RabbitmqServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
+    KafkaServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
 }

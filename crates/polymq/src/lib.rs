@@ -43,6 +43,8 @@ pub mod prelude {
 #[must_use]
 pub fn app() -> App {
     let app = App::new();
+    #[cfg(feature = "kafka")]
+    let app = app.adapter(polymq_kafka::adapter());
     #[cfg(feature = "rabbitmq")]
     let app = app.adapter(polymq_rabbitmq::adapter());
     app

@@ -36,19 +36,27 @@ pub async fn delayed(running: &Running, name: &str) -> Vec<Peeked> {
     peek(running, name, Source::RetryInbox { channel: channel(name), group }).await
 }
 
-/// How many messages a queue and its retry inbox hold, in flight included.
+/// How many messages a queue and its retry inbox hold, in flight included, as far as the broker tells.
 pub async fn depth(running: &Running, name: &str) -> u64 {
-    let broker = running.broker_of(name).unwrap_or_else(|e| panic!("{e}"));
+    depth_of_group(running, name).await + depth_of_inbox(running, name).await
+}
+
+/// How many messages a queue holds.
+pub async fn depth_of_group(running: &Running, name: &str) -> u64 {
     let group = GroupName::from(&channel(name));
-    let mut total = 0;
-    for source in [
-        Source::Group { channel: channel(name), group: group.clone() },
-        Source::RetryInbox { channel: channel(name), group },
-    ] {
-        let depth = broker.admin().depth(&source).await;
-        total += depth.unwrap_or_else(|e| panic!("{e}")).total();
-    }
-    total
+    depth_of(running, name, Source::Group { channel: channel(name), group }).await
+}
+
+/// How many messages the retry inbox of a queue holds.
+pub async fn depth_of_inbox(running: &Running, name: &str) -> u64 {
+    let group = GroupName::from(&channel(name));
+    depth_of(running, name, Source::RetryInbox { channel: channel(name), group }).await
+}
+
+async fn depth_of(running: &Running, channel: &str, source: Source) -> u64 {
+    let broker = running.broker_of(channel).unwrap_or_else(|e| panic!("{e}"));
+    let depth = broker.admin().depth(&source).await;
+    depth.unwrap_or_else(|e| panic!("{e}")).total()
 }
 
 /// A header of polymq's own, as text; empty if it isn't there.

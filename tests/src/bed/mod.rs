@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 pub use fixtures::{MAILER, Order, Receipt, keyed, mailer, order, ordered_mailer};
 pub use log::Log;
-pub use look::{dead_letters, delayed, depth, hop, hop_number, peek, queued};
+pub use look::{
+    dead_letters, delayed, depth, depth_of_group, depth_of_inbox, hop, hop_number, peek, queued,
+};
 pub use wait::{pass, seconds, tally, until, until_dead, until_handled, until_state};
 
 use polymq_core::broker::Capability;

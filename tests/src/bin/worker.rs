@@ -1,7 +1,7 @@
 //! A service in a process of its own, for the tests that kill it: it writes down every attempt.
 //!
-//! `worker CONFIG JOURNAL WORK`: each attempt takes WORK milliseconds. A message's header `fails` says
-//! how many attempts at it fail.
+//! `worker CONFIG JOURNAL WORK`: each attempt takes up to twice WORK milliseconds, at random. A message's
+//! header `fails` says how many attempts at it fail.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Worker {
 async fn work(message: Message, ctx: Context<Worker>) -> Result<(), HandlerError> {
     let note = |deed| ctx.state().journal.note(deed, ctx.id().as_str(), ctx.attempt());
     note(Deed::Began)?;
-    tokio::time::sleep(ctx.state().work).await;
+    tokio::time::sleep(ctx.state().work.mul_f32(2.0 * rand::random::<f32>())).await;
     let fails = message.headers().get_str("fails").map_or(Ok(0), str::parse::<u32>)?;
     if ctx.attempt() <= fails {
         note(Deed::Failed)?;

@@ -1,19 +1,22 @@
+use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::{Arc, LazyLock, PoisonError};
 
-use polymq_testkit::containers::{Container, RabbitmqServer};
-use tokio::sync::{Mutex, MutexGuard};
+use polymq_testkit::containers::Container;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::Place;
+use super::{Place, Series};
+
+type Turns = std::sync::Mutex<HashMap<Series, Arc<Mutex<()>>>>;
 
 /// Tests that take down the same broker take turns.
-static TURNS: [(&str, Mutex<()>); 2] =
-    [("4.3", Mutex::const_new(())), ("4.0", Mutex::const_new(()))];
+static TURNS: LazyLock<Turns> = LazyLock::new(Turns::default);
 
 /// A place on a broker that only tests with outages use, and one of them at a time.
 #[derive(Debug)]
 pub struct Outages {
     place: Place,
-    _turn: MutexGuard<'static, ()>,
+    _turn: OwnedMutexGuard<()>,
 }
 
 impl Deref for Outages {
@@ -29,22 +32,22 @@ impl Outages {
     ///
     /// # Panics
     /// When there is no such broker to be had.
-    pub async fn turn(series: &str) -> Self {
-        let turn = TURNS.iter().find(|(name, _)| *name == series);
-        let (_, turn) = turn.unwrap_or_else(|| panic!("no broker for outages of {series}"));
-        let turn = turn.lock().await;
-        let server = RabbitmqServer::dedicated(series, "outages").await;
-        let place = Place::on(server.unwrap_or_else(|e| panic!("{e:?}"))).await;
-        Self { place, _turn: turn }
+    pub async fn turn(series: Series) -> Self {
+        let turn = {
+            let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(series).or_default())
+        };
+        let turn = turn.lock_owned().await;
+        Self { place: Place::on(series.site(Some("outages")).await), _turn: turn }
     }
 
     /// The broker's container.
     ///
     /// # Panics
-    /// Never: a dedicated broker is in one.
+    /// Never: a broker that serves one purpose is in one.
     #[must_use]
     pub fn container(&self) -> &Container {
-        self.server().container().unwrap_or_else(|| panic!("a broker without a container"))
+        self.place.container().unwrap_or_else(|| panic!("a broker without a container"))
     }
 
     /// Starts the broker again, and waits until it takes connections.
@@ -52,15 +55,6 @@ impl Outages {
     /// # Panics
     /// When it doesn't.
     pub async fn restart(&self) {
-        self.server().restart().await.unwrap_or_else(|e| panic!("{e:?}"));
-    }
-
-    /// Runs the broker's own command line, in its container.
-    ///
-    /// # Panics
-    /// When it fails.
-    pub async fn rabbitmqctl(&self, arguments: &[&str]) {
-        let output = self.container().run(&[&["rabbitmqctl"], arguments].concat()).await;
-        output.unwrap_or_else(|e| panic!("rabbitmqctl {arguments:?}: {e:?}"));
+        self.place.restart().await.unwrap_or_else(|e| panic!("{e:?}"));
     }
 }

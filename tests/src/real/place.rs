@@ -1,17 +1,16 @@
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use polymq_core::{Running, Service};
-use polymq_testkit::containers::{RabbitmqServer, Vhost};
 
-use super::{Folder, Management};
+use super::{Folder, Series, Site};
 
-/// A virtual host of one test's own, on a RabbitMQ of one series, and a folder for the test's files.
+/// A test's own site on a broker, and a folder for its files.
 #[derive(Debug)]
-pub struct Place {
-    vhost: Vhost,
-    server: RabbitmqServer,
+pub struct Place<S: ?Sized = dyn Site> {
     folder: Folder,
+    site: Box<S>,
 }
 
 impl Place {
@@ -19,45 +18,14 @@ impl Place {
     ///
     /// # Panics
     /// When there is none to be had.
-    pub async fn shared(series: &str) -> Self {
-        let server = RabbitmqServer::series(series).await;
-        Self::on(server.unwrap_or_else(|e| panic!("{e:?}"))).await
+    pub async fn shared(series: Series) -> Self {
+        Self::on(series.site(None).await)
     }
+}
 
-    pub(super) async fn on(server: RabbitmqServer) -> Self {
-        let vhost = server.vhost().await.unwrap_or_else(|e| panic!("{e:?}"));
-        Self { vhost, server, folder: Folder::default() }
-    }
-
-    /// Where it is, with credentials.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        self.vhost.url()
-    }
-
-    /// Where it is for somebody else, or through something in between.
-    #[must_use]
-    pub fn url_as(&self, user: &str, password: &str, address: &str) -> String {
-        format!("amqp://{user}:{password}@{address}/{}", self.vhost.name())
-    }
-
-    /// The broker's host and port.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        let after_user = self.url().rsplit('@').next().unwrap_or_default();
-        after_user.split('/').next().unwrap_or_default()
-    }
-
-    /// The virtual host.
-    #[must_use]
-    pub fn vhost(&self) -> &Vhost {
-        &self.vhost
-    }
-
-    /// The broker.
-    #[must_use]
-    pub fn server(&self) -> &RabbitmqServer {
-        &self.server
+impl<S: Site + ?Sized> Place<S> {
+    pub(super) fn on(site: Box<S>) -> Self {
+        Self { folder: Folder::default(), site }
     }
 
     /// The test's folder.
@@ -66,10 +34,10 @@ impl Place {
         &self.folder
     }
 
-    /// Writes a configuration whose broker is this one. Its namespace is [`NAMESPACE`].
+    /// Writes a configuration whose broker is this one, and whose namespace is the site's.
     #[must_use]
     pub fn config(&self, rest: &str) -> PathBuf {
-        self.config_at(self.url(), rest)
+        self.config_at(&self.url(), rest)
     }
 
     /// Writes a configuration whose broker is at this URL.
@@ -77,19 +45,20 @@ impl Place {
     pub fn config_at(&self, url: &str, rest: &str) -> PathBuf {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("polymq-{}.toml", NEXT.fetch_add(1, Ordering::Relaxed));
-        let text = format!("namespace = \"{NAMESPACE}\"\nbroker.url = \"{url}\"\n{rest}\n");
+        let (namespace, settings) = (self.namespace(), self.settings());
+        let text =
+            format!("namespace = \"{namespace}\"\nbroker.url = \"{url}\"\n{settings}\n{rest}\n");
         self.folder.file(&name, &text)
-    }
-
-    /// The broker's management API, for this virtual host.
-    #[must_use]
-    pub fn management(&self) -> Management {
-        Management::new(self.server.management_url(), self.vhost.name())
     }
 }
 
-/// The namespace of every test that has a virtual host of its own.
-pub const NAMESPACE: &str = "test";
+impl<S: ?Sized> Deref for Place<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.site
+    }
+}
 
 /// Starts a service in this process.
 ///

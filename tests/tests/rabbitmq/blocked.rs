@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use polymq_core::broker::Event;
 use polymq_core::{Context, ErrorKind, HandlerError, Message, Service};
 use polymq_tests::bed::depth;
-use polymq_tests::real::{Outages, eventually, start, until_handled};
+use polymq_tests::real::{Outages, Series, eventually, start, until_handled};
 use tokio::sync::Semaphore;
 
 on_each_series!(a_blocked_connection_is_told_and_holds_up_no_ack);
@@ -27,8 +27,8 @@ async fn handle(_: Message, ctx: Context<Arc<Semaphore>>) -> Result<(), HandlerE
     Ok(())
 }
 
-async fn a_blocked_connection_is_told_and_holds_up_no_ack(series: &str) {
-    let place = Outages::turn(series).await;
+async fn a_blocked_connection_is_told_and_holds_up_no_ack(series: &'static str) {
+    let place = Outages::turn(Series::Rabbitmq(series)).await;
     let scenario = AssertUnwindSafe(blocked(&place)).catch_unwind().await;
     // Whatever came of it: others use the broker next.
     alarm(&place, false).await;
@@ -81,5 +81,6 @@ async fn blocked(place: &Outages) {
 /// Raises or clears the memory alarm.
 async fn alarm(place: &Outages, raised: bool) {
     let watermark = if raised { "0.0001" } else { "0.6" };
-    place.rabbitmqctl(&["set_vm_memory_high_watermark", watermark]).await;
+    let command = ["rabbitmqctl", "set_vm_memory_high_watermark", watermark];
+    place.container().run(&command).await.unwrap();
 }

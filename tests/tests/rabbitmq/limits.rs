@@ -6,9 +6,8 @@ use polymq_core::broker::Event;
 use polymq_core::config::WhenFull;
 use polymq_core::{ErrorKind, Message, Service};
 use polymq_tests::bed::Log;
-use polymq_tests::real::{Place, start, until_handled};
-
-use crate::mailer::{ORDERS, service};
+use polymq_tests::real::mailer::{ORDERS, service};
+use polymq_tests::real::{Rabbitmq, start, until_handled};
 
 on_each_series!(
     what_does_not_fit_is_refused_before_it_is_sent,
@@ -16,7 +15,7 @@ on_each_series!(
 );
 
 async fn what_does_not_fit_is_refused_before_it_is_sent(series: &str) {
-    let place = Place::shared(series).await;
+    let place = Rabbitmq::place(series).await;
     let log = Log::default();
     let service = service(&log);
     let running = start(&place.config(ORDERS), service).await;
@@ -38,7 +37,7 @@ async fn what_does_not_fit_is_refused_before_it_is_sent(series: &str) {
 }
 
 async fn a_full_queue_tells_its_publisher_and_loses_nothing(series: &str) {
-    let place = Place::shared(series).await;
+    let place = Rabbitmq::place(series).await;
     let full = ORDERS.replacen("kind", "max_bytes = \"64KiB\"\nkind", 1);
     let config = place.config(&full);
     let shop = start(&config, Service::new(())).await;

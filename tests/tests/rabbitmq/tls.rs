@@ -2,31 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use polymq_core::{Context, Error, ErrorKind, HandlerError, Message, Service};
-use polymq_tests::real::{Authority, Place, TlsFront, try_start, until_handled};
+use polymq_core::{Error, ErrorKind, Message};
+use polymq_tests::bed::Log;
+use polymq_tests::real::mailer::{ORDERS, service};
+use polymq_tests::real::{Authority, Place, Rabbitmq, Site, TlsFront, try_start, until_handled};
 
 on_each_series!(
     with_its_certificate_a_service_works_over_tls,
     a_stranger_is_refused_on_either_side_at_once,
 );
 
-const ORDERS: &str = "[channels.orders]\nkind = 'queue'\n[consumers.mailer]\nchannel = 'orders'\n";
-
-async fn handle(_: Message, _: Context<()>) -> Result<(), HandlerError> {
-    Ok(())
-}
-
 /// A broker behind TLS, and a client's files.
 struct Scene {
-    place: Place,
+    place: Place<Rabbitmq>,
     front: TlsFront,
     authority: Authority,
 }
 
 impl Scene {
     async fn new(series: &str) -> Self {
-        let (place, authority) = (Place::shared(series).await, Authority::default());
-        let front = TlsFront::open(place.address(), &authority).await;
+        let (place, authority) = (Rabbitmq::place(series).await, Authority::default());
+        let front = TlsFront::open(&place.address(), &authority).await;
         Self { place, front, authority }
     }
 
@@ -41,13 +37,13 @@ impl Scene {
         let keys: String =
             files.iter().map(|(key, path)| format!("{key} = '{}'\n", path.display())).collect();
         let address = format!("localhost:{}", self.front.port());
-        let url = self.place.url_as("guest", "guest", &address).replace("amqp://", "amqps://");
+        let url = self.place.url_at(&address).replace("amqp://", "amqps://");
         self.place.config_at(&url, &format!("[broker.rabbitmq]\n{keys}{ORDERS}"))
     }
 }
 
 async fn refused(config: &Path) -> Error {
-    let error = try_start(config, Service::new(()).on("mailer", handle)).await.unwrap_err();
+    let error = try_start(config, service(&Log::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error:?}");
     assert!(error.help().is_some_and(|help| help.contains("ca_file")), "{error:?}");
     error
@@ -56,7 +52,7 @@ async fn refused(config: &Path) -> Error {
 async fn with_its_certificate_a_service_works_over_tls(series: &str) {
     let scene = Scene::new(series).await;
     let config = scene.config(&scene.authority, &scene.authority);
-    let running = try_start(&config, Service::new(()).on("mailer", handle)).await.unwrap();
+    let running = try_start(&config, service(&Log::default())).await.unwrap();
     running.publisher().publish_message("orders", Message::new("an order")).await.unwrap();
     until_handled(&running, "mailer", 1).await;
     assert!(running.drain().await.is_clean());

@@ -3,10 +3,9 @@
 use polymq_core::broker::Event;
 use polymq_core::{ErrorKind, Message, Service};
 use polymq_tests::bed::Log;
-use polymq_tests::real::{Place, eventually, start, try_start, until_handled};
+use polymq_tests::real::mailer::{ORDERS, service};
+use polymq_tests::real::{Rabbitmq, eventually, start, try_start, until_handled};
 use serde_json::json;
-
-use crate::mailer::{ORDERS, service};
 
 on_each_series!(
     an_object_that_differs_is_described_and_nothing_is_changed,
@@ -14,7 +13,7 @@ on_each_series!(
 );
 
 async fn an_object_that_differs_is_described_and_nothing_is_changed(series: &str) {
-    let place = Place::shared(series).await;
+    let place = Rabbitmq::place(series).await;
     let management = place.management();
     let classic = json!({ "durable": true, "arguments": { "x-queue-type": "classic" } });
     management.put("queues/{vhost}/test.orders", classic).await;
@@ -34,7 +33,7 @@ async fn an_object_that_differs_is_described_and_nothing_is_changed(series: &str
 }
 
 async fn a_queue_that_is_deleted_under_a_service_is_missed_and_taken_up_again(series: &str) {
-    let place = Place::shared(series).await;
+    let place = Rabbitmq::place(series).await;
     let config = place.config(ORDERS);
     let log = Log::default();
     let running = start(&config, service(&log)).await;

@@ -1,0 +1,6 @@
+//! On a real broker.
+
+mod groups;
+mod queue;
+mod retries;
+mod scene;

@@ -1,0 +1,10 @@
+//! What an operator meets, on a real cluster. The conformance suite covers what all brokers have in common.
+
+#![allow(clippy::unwrap_used, reason = "a test that finds something panics")]
+
+mod browse;
+mod depth;
+mod moves;
+mod refusals;
+mod scene;
+mod topology;

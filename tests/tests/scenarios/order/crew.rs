@@ -1,0 +1,142 @@
+use std::path::PathBuf;
+
+use polymq_tests::real::{Deed, Place, Process, Reader, Series, eventually, handled, tally};
+
+use super::partitions::Partitions;
+use super::trace::{Trace, in_hand};
+use crate::programs::{Load, publisher, worker};
+
+/// What one process has in hand at most.
+const PREFETCH: u64 = 192;
+/// In milliseconds, on average: at any time a process has some messages in hand.
+const WORK: u64 = 40;
+
+const CONFIG: &str = r#"
+[channels.orders]
+kind = "queue"
+order_by = "key"
+partitions = 12
+[consumers.worker]
+channel = "orders"
+concurrency = 16
+prefetch = 192
+"#;
+
+/// Three processes, at first, that share the partitions of a channel while another one publishes.
+pub(super) struct Crew {
+    place: Place,
+    config: PathBuf,
+    load: Load,
+    partitions: Partitions,
+    workers: Vec<Process>,
+    producer: Process,
+    published: Reader,
+    attempts: Reader,
+    /// What happened, for the line that is printed at the end.
+    joined: usize,
+    left: usize,
+}
+
+impl Crew {
+    pub(super) async fn start(series: Series, mut load: Load) -> Self {
+        let place = Place::shared(series).await;
+        let config = place.config(CONFIG);
+        let partitions = Partitions::ask(&place, load.tasks).await;
+        // Messages flow while nobody has the partitions of a process that was killed.
+        let unnoticed = 2 * place.notices_within().as_millis() as usize;
+        load.each += unnoticed / load.pause as usize;
+        let file = |name| place.folder().path(name);
+        let (published, attempts) =
+            (Reader::follow(file("published")), Reader::follow(file("attempts")));
+        let workers = [(); 3].map(|()| worker(&config, &file("attempts"), WORK)).into();
+        let producer = publisher(&config, &file("published"), load);
+        Self {
+            place,
+            config,
+            load,
+            partitions,
+            workers,
+            producer,
+            published,
+            attempts,
+            joined: 0,
+            left: 0,
+        }
+    }
+
+    /// One more takes part.
+    pub(super) fn join(&mut self) {
+        self.workers.push(worker(&self.config, &self.place.folder().path("attempts"), WORK));
+        self.joined += 1;
+    }
+
+    /// The one that takes part for longest leaves.
+    pub(super) async fn leave(&mut self) {
+        self.workers.remove(0).terminate().await.assert_success();
+        self.left += 1;
+    }
+
+    /// Kills the one with most in hand while a new one is just taking over; its id.
+    pub(super) async fn kill_while_another_takes_over(&mut self) -> u32 {
+        self.join();
+        let (workers, attempts) = (&self.workers, &mut self.attempts);
+        let busiest = eventually("the newest has messages, and an older one, too", async || {
+            let notes = attempts.notes();
+            let (newest, older) = workers.split_last().unwrap();
+            let has_begun = notes.iter().any(|note| note.pid == newest.id());
+            let in_hand: Vec<_> = older.iter().map(|w| in_hand(notes, w.id())).collect();
+            let busiest = in_hand.iter().position(|count| *count >= 4);
+            busiest.filter(|_| has_begun).ok_or((has_begun, in_hand))
+        })
+        .await;
+        let killed = self.workers.remove(busiest);
+        let id = killed.id();
+        killed.kill().await;
+        id
+    }
+
+    /// Waits until the partitions are spread evenly.
+    pub(super) async fn spread(&mut self) {
+        self.partitions.spread(&mut self.attempts, &self.workers).await;
+    }
+
+    /// Waits until this share of all messages is confirmed.
+    pub(super) async fn until_confirmed(&mut self, part: usize, of: usize) {
+        let (published, wanted) = (&mut self.published, self.load.total() * part / of);
+        eventually("the next part is confirmed", async || {
+            let confirmed = published.count(Deed::Confirmed);
+            if confirmed >= wanted { Ok(()) } else { Err(confirmed) }
+        })
+        .await;
+    }
+
+    /// Waits until all is handled, and holds it against what was promised; `killed` had messages in hand.
+    pub(super) async fn finish(mut self, killed: Option<u32>) {
+        let total = self.load.total();
+        assert!(handled(self.attempts.notes()) < total, "all this came too late");
+        self.producer.ended().await.assert_success();
+        let attempts = &mut self.attempts;
+        eventually("all are handled", async || {
+            let handled = handled(attempts.notes());
+            if handled == total { Ok(()) } else { Err(handled) }
+        })
+        .await;
+        for worker in self.workers {
+            worker.terminate().await.assert_success();
+        }
+        let tally = tally(self.published.notes(), self.attempts.notes());
+        let killed_with = killed.map(|killed| in_hand(self.attempts.notes(), killed));
+        println!(
+            "{}, 12 partitions, {} left, {} joined, killed with so many in hand: {killed_with:?}: {tally}",
+            self.place.label(),
+            self.left,
+            self.joined,
+        );
+        assert_ne!(killed_with, Some(0), "the process was killed while it did nothing");
+        assert_eq!((tally.lost, tally.unexpected), (0, 0), "{tally}");
+        // Who leaves finishes what it has in hand, and says so.
+        let bound = killed.map_or(0, |_| PREFETCH + self.place.uncommitted());
+        assert!(tally.duplicated <= bound, "more than {bound}: {tally}");
+        Trace::of(self.attempts.notes(), killed).assert_ordered();
+    }
+}

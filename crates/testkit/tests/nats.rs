@@ -26,8 +26,8 @@ async fn what_was_confirmed_outlives_a_stop_and_a_kill_at_the_same_address() {
         create(server.url(), &stream).await;
         let container = server.container().unwrap();
         for (sequence, text, killed) in [(1, "stopped", false), (2, "killed", true)] {
-            let publish = jetstream(server.url()).await.publish(stream.clone(), text.into()).await;
-            publish.unwrap().await.unwrap();
+            let client = jetstream(server.url()).await;
+            client.publish(stream.clone(), text.into()).await.unwrap().await.unwrap();
             if killed {
                 container.kill().await.unwrap();
             } else {

@@ -25,8 +25,15 @@ async fn a_topic_that_is_forbidden_is_refused_alone(series: &str) {
         operator.drain().await;
     }
     let forbidden = place.topic("secrets");
-    let may_look =
-        ["--add", "--allow-principal", "User:alice", "--operation", "Describe", "--topic", &forbidden];
+    let may_look = [
+        "--add",
+        "--allow-principal",
+        "User:alice",
+        "--operation",
+        "Describe",
+        "--topic",
+        &forbidden,
+    ];
     place.tool("kafka-acls", &may_look).await;
     let as_alice = |rest: &str| {
         let url = place.url_as("alice", "alice");

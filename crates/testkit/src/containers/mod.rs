@@ -55,7 +55,7 @@ mod setup;
 pub use container::Container;
 pub use image::Image;
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore};
+pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore, kafka};
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsNamespace, NatsServer};
 #[cfg(feature = "rabbitmq")]

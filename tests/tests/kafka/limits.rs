@@ -20,8 +20,7 @@ async fn a_message_above_the_limit_of_its_topic_is_refused_alone(series: &str) {
     let mut events = running.broker_of("orders").unwrap().events();
     place.alter_topic("orders", "max.message.bytes=10000").await;
     let message = |id: &str, bytes| Message::new(vec![b'x'; bytes]).with_id(id);
-    let messages =
-        [message("before", 100), message("above", 50_000), message("after", 100)];
+    let messages = [message("before", 100), message("above", 50_000), message("after", 100)];
     let outcomes = running.publisher().publish_all("orders", messages).await.unwrap();
     let mut outcomes = outcomes.into_iter().map(polymq_core::broker::Outcome::into_result);
     outcomes.next().unwrap().unwrap();

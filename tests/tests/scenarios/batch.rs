@@ -42,7 +42,8 @@ async fn a_batch_in_hand_is_finished_by_who_has_it_when_another_process_joins(se
     let (config, log) = (place.config(CONFIG), Batches::default());
     let first = start(&config, service(&log)).await;
     let order = |n| Message::new("").with_id(format!("m-{n}")).with_key(format!("k{}", n % 40));
-    for outcome in first.publisher().publish_all("orders", (0..MESSAGES).map(order)).await.unwrap() {
+    for outcome in first.publisher().publish_all("orders", (0..MESSAGES).map(order)).await.unwrap()
+    {
         outcome.into_result().unwrap();
     }
     eventually("a batch is in hand", async || match log.len() {
@@ -61,6 +62,7 @@ async fn a_batch_in_hand_is_finished_by_who_has_it_when_another_process_joins(se
         let report = running.drain().await;
         assert!(report.is_clean(), "{report}");
     }
-    let (total, distinct) = (done().count(), done().collect::<std::collections::HashSet<_>>().len());
+    let (total, distinct) =
+        (done().count(), done().collect::<std::collections::HashSet<_>>().len());
     assert_eq!((total, distinct), (MESSAGES, MESSAGES));
 }

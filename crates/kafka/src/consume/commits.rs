@@ -108,9 +108,7 @@ impl Session<'_> {
         if commits.is_empty() {
             return;
         }
-        let begun = self
-            .commit_list(&commits)
-            .and_then(|list| native::commit(self.client, &list));
+        let begun = self.commit_list(&commits).and_then(|list| native::commit(self.client, &list));
         match begun {
             Ok(()) => self.commits.is_under_way = true,
             Err(error) => self.end_commit(Err(error), |_| false),

@@ -34,7 +34,8 @@ impl Session<'_> {
     /// When the client is of no use any more.
     pub(super) fn follow_rebalances(&mut self) -> Result<()> {
         while self.retry_at.is_none_or(|at| at <= Instant::now()) {
-            let rebalance = self.rebalance.take().or_else(|| self.client.context().take_rebalance());
+            let rebalance =
+                self.rebalance.take().or_else(|| self.client.context().take_rebalance());
             let is_served = match &rebalance {
                 None => return Ok(()),
                 Some(Rebalance::Assign(list)) => self.assign(list)?,
@@ -111,7 +112,8 @@ impl Session<'_> {
         let now = Instant::now();
         let mut leaving = self.leaving.take().unwrap_or_else(|| self.begin_leaving(keys));
         let state = self.shared.lock();
-        let is_over = state.table.has_left() || !state.table.is_leaving() || now >= leaving.deadline;
+        let is_over =
+            state.table.has_left() || !state.table.is_leaving() || now >= leaving.deadline;
         if is_over && leaving.finished.is_none() {
             leaving.finished = Some(now);
         }

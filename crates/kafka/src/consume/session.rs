@@ -141,9 +141,7 @@ impl<'a> Session<'a> {
     /// back.
     fn probe(&mut self) -> Result<()> {
         if self.client.context().is_refused() {
-            return Err(crate::error::by_code(
-                rdkafka::error::RDKafkaErrorCode::Authentication,
-            ));
+            return Err(crate::error::by_code(rdkafka::error::RDKafkaErrorCode::Authentication));
         }
         if self.watch.is_down() && self.probe_at <= Instant::now() {
             let asked = self.client.fetch_metadata(Some(&self.wanted.group.topic), PROBE);

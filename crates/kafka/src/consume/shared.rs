@@ -186,8 +186,8 @@ impl Shared {
         let has_released = settlements.iter().any(|(_, how)| *how == Settlement::Release);
         let wake_receiver = std::mem::take(&mut state.held_up) || has_released;
         let commits = state.table.commits();
-        let wake_thread = commits.any && (commits.urgent || !state.is_commit_planned)
-            || state.table.has_left();
+        let wake_thread =
+            commits.any && (commits.urgent || !state.is_commit_planned) || state.table.has_left();
         drop(state);
         if wake_receiver {
             self.wake_receiver();

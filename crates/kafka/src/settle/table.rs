@@ -316,8 +316,7 @@ pub(crate) struct Commits {
 
 fn in_hand(consumer: u32, partition: &Partition<Item>) -> Vec<Token> {
     let hand_outs = partition.track.hand_outs();
-    let token = |(sequence, generation)| {
-        tokens::pack(consumer, partition.number, sequence, generation)
-    };
+    let token =
+        |(sequence, generation)| tokens::pack(consumer, partition.number, sequence, generation);
     hand_outs.map(token).collect()
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polymq_core::broker::{Connect, Consumer, Event, Events, EventSender, Settlement, Subscription, Topology};
+use polymq_core::broker::{
+    Connect, Consumer, Event, EventSender, Events, Settlement, Subscription, Topology,
+};
 use polymq_core::{Delivery, ErrorKind, Message, Result, Timestamp};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -47,8 +49,8 @@ impl Scene {
 
     /// The same, but the group has committed nothing.
     pub(super) async fn without_offsets(partitions: i32) -> Self {
-        let url = std::env::var("TEST_KAFKA_URL")
-            .unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned());
+        let url =
+            std::env::var("TEST_KAFKA_URL").unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned());
         let servers = url.trim_start_matches("kafka://");
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers);

@@ -26,10 +26,9 @@ prefetch = 192
 pub(super) struct Crew {
     place: Place,
     config: PathBuf,
-    load: Load,
     partitions: Partitions,
     workers: Vec<Process>,
-    producer: Process,
+    publisher: Option<Process>,
     published: Reader,
     attempts: Reader,
     /// What happened, for the line that is printed at the end.
@@ -38,25 +37,21 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) async fn start(series: Series, mut load: Load) -> Self {
+    pub(super) async fn start(series: Series, load: Load) -> Self {
         let place = Place::shared(series).await;
         let config = place.config(CONFIG);
         let partitions = Partitions::ask(&place, load.tasks).await;
-        // Messages flow while nobody has the partitions of a process that was killed.
-        let unnoticed = 2 * place.notices_within().as_millis() as usize;
-        load.each += unnoticed / load.pause as usize;
         let file = |name| place.folder().path(name);
         let (published, attempts) =
             (Reader::follow(file("published")), Reader::follow(file("attempts")));
         let workers = [(); 3].map(|()| worker(&config, &file("attempts"), WORK)).into();
-        let producer = publisher(&config, &file("published"), load);
+        let publisher = Some(publisher(&config, &file("published"), load));
         Self {
             place,
             config,
-            load,
             partitions,
             workers,
-            producer,
+            publisher,
             published,
             attempts,
             joined: 0,
@@ -100,21 +95,25 @@ impl Crew {
         self.partitions.spread(&mut self.attempts, &self.workers).await;
     }
 
-    /// Waits until this share of all messages is confirmed.
-    pub(super) async fn until_confirmed(&mut self, part: usize, of: usize) {
-        let (published, wanted) = (&mut self.published, self.load.total() * part / of);
-        eventually("the next part is confirmed", async || {
+    /// Waits until so many more messages are confirmed.
+    pub(super) async fn until_more_confirmed(&mut self, count: usize) {
+        let published = &mut self.published;
+        let wanted = published.count(Deed::Confirmed) + count;
+        eventually("more is confirmed", async || {
             let confirmed = published.count(Deed::Confirmed);
             if confirmed >= wanted { Ok(()) } else { Err(confirmed) }
         })
         .await;
     }
 
+    /// The publisher, which is to be ended, or awaited, before the crew is.
+    pub(super) fn publisher(&mut self) -> Process {
+        self.publisher.take().expect("a publisher")
+    }
+
     /// Waits until all is handled, and holds it against what was promised; `killed` had messages in hand.
     pub(super) async fn finish(mut self, killed: Option<u32>) {
-        let total = self.load.total();
-        assert!(handled(self.attempts.notes()) < total, "all this came too late");
-        self.producer.ended().await.assert_success();
+        let total = confirmed(self.published.notes());
         let attempts = &mut self.attempts;
         eventually("all are handled", async || {
             let handled = handled(attempts.notes());

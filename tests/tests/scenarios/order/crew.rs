@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
-use polymq_tests::real::{Deed, Place, Process, Reader, Series, eventually, handled, tally};
+use polymq_tests::real::{
+    Deed, Place, Process, Reader, Series, confirmed, eventually, handled, tally,
+};
 
 use super::partitions::Partitions;
 use super::trace::{Trace, in_hand};
@@ -34,6 +36,8 @@ pub(super) struct Crew {
     /// What happened, for the line that is printed at the end.
     joined: usize,
     left: usize,
+    /// How often a process may have handed over to others.
+    handovers: usize,
 }
 
 impl Crew {
@@ -56,6 +60,7 @@ impl Crew {
             attempts,
             joined: 0,
             left: 0,
+            handovers: 3,
         }
     }
 
@@ -63,12 +68,14 @@ impl Crew {
     pub(super) fn join(&mut self) {
         self.workers.push(worker(&self.config, &self.place.folder().path("attempts"), WORK));
         self.joined += 1;
+        self.handovers += self.workers.len();
     }
 
     /// The one that takes part for longest leaves.
     pub(super) async fn leave(&mut self) {
         self.workers.remove(0).terminate().await.assert_success();
         self.left += 1;
+        self.handovers += self.workers.len();
     }
 
     /// Kills the one with most in hand while a new one is just taking over; its id.
@@ -85,6 +92,7 @@ impl Crew {
         })
         .await;
         let killed = self.workers.remove(busiest);
+        self.handovers += self.workers.len();
         let id = killed.id();
         killed.kill().await;
         id
@@ -133,9 +141,10 @@ impl Crew {
         );
         assert_ne!(killed_with, Some(0), "the process was killed while it did nothing");
         assert_eq!((tally.lost, tally.unexpected), (0, 0), "{tally}");
-        // Who leaves finishes what it has in hand, and says so.
-        let bound = killed.map_or(0, |_| PREFETCH + self.place.uncommitted());
+        let by_handover = self.place.repeated_by_handover(PREFETCH);
+        let by_kill = killed.map_or(0, |_| PREFETCH + self.place.uncommitted());
+        let bound = by_kill + by_handover * self.handovers as u64;
         assert!(tally.duplicated <= bound, "more than {bound}: {tally}");
-        Trace::of(self.attempts.notes(), killed).assert_ordered();
+        Trace::of(self.attempts.notes(), killed, by_handover > 0).assert_ordered();
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use polymq_core::broker::Capability;
 use polymq_core::memory::MemoryOptions;
-use polymq_testkit::{Fixture, MemoryFixture, RabbitmqFixture, conformance};
+use polymq_testkit::{Fixture, KafkaFixture, MemoryFixture, RabbitmqFixture, conformance};
 
 /// The reviewed list: the cases that may be not applicable on a fixture, or on all versions of it.
 fn reviewed(fixture: &str) -> Vec<String> {
@@ -62,6 +62,13 @@ async fn rabbitmq_4_3_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_4_0_conforms() {
     rabbitmq_passes("4.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_4_2_conforms() {
+    let fixture = KafkaFixture::start("4.2").await.unwrap();
+    passes(&fixture).await;
+    fixture.remove().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,8 @@ pub mod ledger;
 
 #[cfg(feature = "rabbitmq")]
 pub use containers::rabbitmq;
+#[cfg(feature = "kafka")]
+pub use fixture::KafkaFixture;
 #[cfg(feature = "rabbitmq")]
 pub use fixture::RabbitmqFixture;
 pub use fixture::{Fixture, Lifecycle, MemoryFixture};

@@ -56,7 +56,9 @@ impl Operator {
         let operator = Self { target, layout, topology, clock, is_closed };
         let met = operator
             .errand(deadline, |target, deadline| Session::open(target, None, deadline).map(drop));
-        met.await.map_err(|e| e.with_operation("connect"))?;
+        met.await.map_err(|e| {
+            e.with_operation("connect").with_context("address", operator.target.address())
+        })?;
         Ok(operator)
     }
 

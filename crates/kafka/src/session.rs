@@ -165,9 +165,19 @@ impl Session {
         Ok(found.into_iter().map(|offset| (offset >= 0).then_some(offset)).collect())
     }
 
+    fn looked_up(&self, topic: &str, partitions: u32, at: Offset) -> Result<Vec<i64>> {
+        loop {
+            match self.look_up(topic, partitions, at) {
+                // Of a topic that was only just made, not every broker knows that it leads.
+                Err(e) if e.is_retryable() && !self.left().is_zero() => std::thread::sleep(MURMUR),
+                done => return done,
+            }
+        }
+    }
+
     /// One request for all partitions of a leader: librdkafka passes the logical offsets on as the times that
     /// stand for the two ends.
-    fn looked_up(&self, topic: &str, partitions: u32, at: Offset) -> Result<Vec<i64>> {
+    fn look_up(&self, topic: &str, partitions: u32, at: Offset) -> Result<Vec<i64>> {
         let asked = list(topic, (0..partitions).map(|partition| (partition, at)))?;
         let found = self
             .client

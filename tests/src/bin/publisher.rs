@@ -1,21 +1,24 @@
 //! A publisher in a process of its own: it writes down what it was told about every message.
 //!
 //! `publisher CONFIG JOURNAL TASKS EACH PAUSE`: each of TASKS tasks publishes EACH messages to `orders`, one
-//! after the other, with PAUSE milliseconds between them. The messages of a task have one key, and ids
+//! after the other, with PAUSE milliseconds between them; fewer after a SIGTERM. The messages of a task have one key, and ids
 //! that end in their number. What is not confirmed is sent again under the same id, as a service would.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use polymq::broker::Outcome;
 use polymq::prelude::*;
 use polymq_tests::real::{Deed, Journal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 #[derive(Clone)]
 struct Task {
     publisher: Publisher,
     journal: Arc<Journal>,
+    stops: Arc<AtomicBool>,
     each: usize,
     pause: Duration,
 }
@@ -24,7 +27,7 @@ impl Task {
     /// Publishes everything of one key, the first of it after `delay`.
     async fn publish_all(self, key: String, delay: Duration) -> Result<(), polymq::Error> {
         tokio::time::sleep(delay).await;
-        for n in 0..self.each {
+        for n in (0..self.each).take_while(|_| !self.stops.load(Ordering::Relaxed)) {
             let id = format!("{key}-{n}");
             while !self.publish(&id, &key).await? {}
             tokio::time::sleep(self.pause).await;
@@ -65,9 +68,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let task = Task {
         publisher: running.publisher(),
         journal: Arc::new(Journal::open(journal)?),
+        stops: Arc::default(),
         each: each.parse()?,
         pause: Duration::from_millis(pause.parse()?),
     };
+    let (mut stop, stops) = (signal(SignalKind::terminate())?, Arc::clone(&task.stops));
+    tokio::spawn(async move {
+        stop.recv().await;
+        stops.store(true, Ordering::Relaxed);
+    });
     let mut publishing = JoinSet::new();
     let tasks: u32 = tasks.parse()?;
     for n in 0..tasks {

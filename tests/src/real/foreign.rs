@@ -6,7 +6,7 @@ use polymq_core::Service;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{Process, built, start};
+use super::{Ended, Process, built, start};
 
 /// Runs a script of `tests/interop`, which uses this library, to its end: the lines of JSON that it
 /// printed.
@@ -27,15 +27,23 @@ pub async fn python(library: &str, script: &str, arguments: &[String]) -> Vec<Va
     lines(&Process::spawn(command.arg(script).args(arguments)).ended().await.assert_success())
 }
 
+/// Runs `polymq` to its end.
+///
+/// # Panics
+/// When it cannot be built or started.
+pub async fn polymq(config: &Path, arguments: &[&str]) -> Ended {
+    let mut command = Command::new(built("polymq").await);
+    command.arg("--json").arg("--config").arg(config).args(arguments);
+    Process::spawn(&mut command).ended().await
+}
+
 /// What `polymq sub` prints about so many messages.
 ///
 /// # Panics
 /// When it fails, or gets less.
 pub async fn sub(config: &Path, consumer: &str, count: usize) -> Vec<Value> {
-    let mut command = Command::new(built("polymq").await);
-    command.arg("--json").arg("--config").arg(config).args(["sub", consumer]);
-    command.args(["--count", &count.to_string(), "--idle", "20s"]);
-    let received = lines(&Process::spawn(&mut command).ended().await.assert_success());
+    let arguments = ["sub", consumer, "--count", &count.to_string(), "--idle", "20s"];
+    let received = lines(&polymq(config, &arguments).await.assert_success());
     assert_eq!(received.len(), count, "{received:#?}");
     received
 }

@@ -121,6 +121,10 @@ impl Site for Kafka {
         Self::UNCOMMITTED
     }
 
+    fn repeated_by_handover(&self, in_hand: u64) -> u64 {
+        in_hand
+    }
+
     fn container(&self) -> Option<&Container> {
         self.server.container()
     }

@@ -43,6 +43,13 @@ pub trait Site: Debug + Send + Sync {
         0
     }
 
+    /// How many of the messages that a process has in hand may come again when others take over from it in
+    /// an orderly way: on a log, what is finished behind something that isn't.
+    fn repeated_by_handover(&self, in_hand: u64) -> u64 {
+        let _ = in_hand;
+        0
+    }
+
     /// The broker's container, unless it runs elsewhere.
     fn container(&self) -> Option<&Container>;
 

@@ -1,15 +1,11 @@
 //! Groups whose place on the log is unknown, or gone.
 
-use std::path::Path;
-
 use polymq_core::broker::Source;
 use polymq_core::{ChannelName, ErrorKind, GroupName, Message, Service};
 use polymq_tests::bed::{Log, peek};
+use polymq_tests::real::foreign::polymq;
 use polymq_tests::real::mailer::service;
-use polymq_tests::real::{
-    Ended, Kafka, Process, built, eventually, start, try_start, until_handled,
-};
-use tokio::process::Command;
+use polymq_tests::real::{Kafka, eventually, start, try_start, until_handled};
 
 on_each_series!(
     a_group_that_kafka_has_forgotten_is_refused_until_it_is_told_where_to_go_on,
@@ -20,16 +16,11 @@ on_each_series!(
 const ORDERS: &str = r#"
 [channels.orders]
 kind = "queue"
+order_by = "key"
 partitions = 1
 [consumers.mailer]
 channel = "orders"
 "#;
-
-async fn polymq(config: &Path, arguments: &[&str]) -> Ended {
-    let mut command = Command::new(built("polymq").await);
-    command.arg("--config").arg(config).args(arguments);
-    Process::spawn(&mut command).ended().await
-}
 
 async fn a_group_that_kafka_has_forgotten_is_refused_until_it_is_told_where_to_go_on(series: &str) {
     let place = Kafka::place(series).await;
@@ -41,9 +32,10 @@ async fn a_group_that_kafka_has_forgotten_is_refused_until_it_is_told_where_to_g
     place.tool("kafka-consumer-groups", &["--delete", "--group", &place.topic("orders")]).await;
 
     let error = try_start(&config, service(&log)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-    assert!(error.to_string().contains(&place.topic("orders")), "{error}");
-    assert!(error.help().is_some_and(|help| help.contains("polymq seek")), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::TopologyMismatch, "{error:?}");
+    for part in [&place.topic("orders"), "polymq seek"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
 
     polymq(&config, &["seek", "mailer", "--to", "earliest"]).await.assert_success();
     let running = start(&config, service(&log)).await;

@@ -3,7 +3,7 @@
 use polymq_core::{ErrorKind, Message, Service};
 use polymq_tests::bed::Log;
 use polymq_tests::real::mailer::{ORDERS, service};
-use polymq_tests::real::{Kafka, start, try_start};
+use polymq_tests::real::{Kafka, eventually, start, try_start};
 
 on_each_series!(
     a_topic_that_is_missing_is_named_to_consumers_and_publishers,
@@ -29,7 +29,10 @@ async fn a_topic_that_is_missing_is_named_to_consumers_and_publishers(series: &s
     assert!(error.to_string().contains("orders"), "{error}");
 
     start(&place.config(ORDERS), Service::new(())).await.drain().await;
-    shop.publisher().publish_message("orders", Message::new("an order")).await.unwrap();
+    eventually("the publisher sees the topic", async || {
+        shop.publisher().publish_message("orders", Message::new("an order")).await.map(drop)
+    })
+    .await;
 }
 
 async fn a_consumer_group_belongs_to_one_channel_only(series: &str) {

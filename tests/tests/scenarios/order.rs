@@ -15,28 +15,31 @@ on_each_series!(
     order_by_key_holds_while_three_processes_join_and_leave_20_times,
 );
 
-/// A key per task, over some 24 seconds: longer than all the joining and leaving, on a busy machine, too.
-const SHORT: Load = Load { tasks: 120, each: 120, pause: 200 };
+/// A key per task, some 600 messages a second, until the processes have joined and left.
+const SHORT: Load = Load { tasks: 120, each: usize::MAX, pause: 200 };
+const BETWEEN: usize = 2000;
 
-/// Over some two minutes.
+/// 50,000 messages, over some two minutes.
 const LONG: Load = Load { tasks: 125, each: 400, pause: 300 };
 const TIMES: usize = 20;
 
 async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: Series) {
     let mut crew = Crew::start(series, SHORT).await;
     crew.spread().await;
-    crew.until_confirmed(1, 5).await;
+    crew.until_more_confirmed(BETWEEN).await;
     crew.leave().await;
     crew.spread().await;
-    crew.until_confirmed(2, 5).await;
+    crew.until_more_confirmed(BETWEEN).await;
     crew.join();
     crew.spread().await;
-    crew.until_confirmed(3, 5).await;
+    crew.until_more_confirmed(BETWEEN).await;
     let killed = crew.kill_while_another_takes_over().await;
     crew.spread().await;
-    crew.until_confirmed(4, 5).await;
+    crew.until_more_confirmed(BETWEEN).await;
     crew.join();
     crew.spread().await;
+    let publisher = crew.publisher().terminate().await;
+    publisher.assert_success();
     crew.finish(Some(killed)).await;
 }
 
@@ -44,11 +47,14 @@ async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: Se
 async fn order_by_key_holds_while_three_processes_join_and_leave_20_times(series: Series) {
     let mut crew = Crew::start(series, LONG).await;
     crew.spread().await;
-    for n in 0..TIMES {
-        crew.until_confirmed(2 * n + 1, 2 * TIMES + 1).await;
+    let between = LONG.total() / (2 * TIMES + 1);
+    for _ in 0..TIMES {
+        crew.until_more_confirmed(between).await;
         crew.leave().await;
-        crew.until_confirmed(2 * n + 2, 2 * TIMES + 1).await;
+        crew.until_more_confirmed(between).await;
         crew.join();
     }
+    let publisher = crew.publisher().ended().await;
+    publisher.assert_success();
     crew.finish(None).await;
 }

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
-use polymq_tests::real::{Deed, Place, Process, Reader, Series, eventually, handled, tally};
+use polymq_tests::real::{
+    Deed, Place, Process, Reader, Series, confirmed, eventually, handled, tally,
+};
 
 use super::partitions::Partitions;
 use super::trace::{Trace, in_hand};
@@ -26,41 +28,39 @@ prefetch = 192
 pub(super) struct Crew {
     place: Place,
     config: PathBuf,
-    load: Load,
     partitions: Partitions,
     workers: Vec<Process>,
-    producer: Process,
+    publisher: Option<Process>,
     published: Reader,
     attempts: Reader,
     /// What happened, for the line that is printed at the end.
     joined: usize,
     left: usize,
+    /// How often a process may have handed over to others.
+    handovers: usize,
 }
 
 impl Crew {
-    pub(super) async fn start(series: Series, mut load: Load) -> Self {
+    pub(super) async fn start(series: Series, load: Load) -> Self {
         let place = Place::shared(series).await;
         let config = place.config(CONFIG);
         let partitions = Partitions::ask(&place, load.tasks).await;
-        // Messages flow while nobody has the partitions of a process that was killed.
-        let unnoticed = 2 * place.notices_within().as_millis() as usize;
-        load.each += unnoticed / load.pause as usize;
         let file = |name| place.folder().path(name);
         let (published, attempts) =
             (Reader::follow(file("published")), Reader::follow(file("attempts")));
         let workers = [(); 3].map(|()| worker(&config, &file("attempts"), WORK)).into();
-        let producer = publisher(&config, &file("published"), load);
+        let publisher = Some(publisher(&config, &file("published"), load));
         Self {
             place,
             config,
-            load,
             partitions,
             workers,
-            producer,
+            publisher,
             published,
             attempts,
             joined: 0,
             left: 0,
+            handovers: 3,
         }
     }
 
@@ -68,12 +68,14 @@ impl Crew {
     pub(super) fn join(&mut self) {
         self.workers.push(worker(&self.config, &self.place.folder().path("attempts"), WORK));
         self.joined += 1;
+        self.handovers += self.workers.len();
     }
 
     /// The one that takes part for longest leaves.
     pub(super) async fn leave(&mut self) {
         self.workers.remove(0).terminate().await.assert_success();
         self.left += 1;
+        self.handovers += self.workers.len();
     }
 
     /// Kills the one with most in hand while a new one is just taking over; its id.
@@ -90,6 +92,7 @@ impl Crew {
         })
         .await;
         let killed = self.workers.remove(busiest);
+        self.handovers += self.workers.len();
         let id = killed.id();
         killed.kill().await;
         id
@@ -100,21 +103,25 @@ impl Crew {
         self.partitions.spread(&mut self.attempts, &self.workers).await;
     }
 
-    /// Waits until this share of all messages is confirmed.
-    pub(super) async fn until_confirmed(&mut self, part: usize, of: usize) {
-        let (published, wanted) = (&mut self.published, self.load.total() * part / of);
-        eventually("the next part is confirmed", async || {
+    /// Waits until so many more messages are confirmed.
+    pub(super) async fn until_more_confirmed(&mut self, count: usize) {
+        let published = &mut self.published;
+        let wanted = published.count(Deed::Confirmed) + count;
+        eventually("more is confirmed", async || {
             let confirmed = published.count(Deed::Confirmed);
             if confirmed >= wanted { Ok(()) } else { Err(confirmed) }
         })
         .await;
     }
 
+    /// The publisher, which is to be ended, or awaited, before the crew is.
+    pub(super) fn publisher(&mut self) -> Process {
+        self.publisher.take().expect("a publisher")
+    }
+
     /// Waits until all is handled, and holds it against what was promised; `killed` had messages in hand.
     pub(super) async fn finish(mut self, killed: Option<u32>) {
-        let total = self.load.total();
-        assert!(handled(self.attempts.notes()) < total, "all this came too late");
-        self.producer.ended().await.assert_success();
+        let total = confirmed(self.published.notes());
         let attempts = &mut self.attempts;
         eventually("all are handled", async || {
             let handled = handled(attempts.notes());
@@ -134,9 +141,10 @@ impl Crew {
         );
         assert_ne!(killed_with, Some(0), "the process was killed while it did nothing");
         assert_eq!((tally.lost, tally.unexpected), (0, 0), "{tally}");
-        // Who leaves finishes what it has in hand, and says so.
-        let bound = killed.map_or(0, |_| PREFETCH + self.place.uncommitted());
+        let by_handover = self.place.repeated_by_handover(PREFETCH);
+        let by_kill = killed.map_or(0, |_| PREFETCH + self.place.uncommitted());
+        let bound = by_kill + by_handover * self.handovers as u64;
         assert!(tally.duplicated <= bound, "more than {bound}: {tally}");
-        Trace::of(self.attempts.notes(), killed).assert_ordered();
+        Trace::of(self.attempts.notes(), killed, by_handover > 0).assert_ordered();
     }
 }

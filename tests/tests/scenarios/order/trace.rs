@@ -2,6 +2,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use polymq_tests::real::{Deed, Note};
 
+/// So much of a key's story is told on either side of a problem.
+const AROUND: usize = 6;
+
 /// How many messages a process has begun and not handled.
 pub(super) fn in_hand(notes: &[Note], process: u32) -> usize {
     let count = |deed| notes.iter().filter(|n| n.pid == process && n.deed == deed).count();
@@ -13,44 +16,48 @@ pub(super) struct Trace<'a> {
     keys: BTreeMap<&'a str, Vec<(usize, &'a Note)>>,
     /// The process that was killed, if one was: what it had begun may come again.
     killed: Option<u32>,
+    /// So may what was handed over.
+    handovers_repeat: bool,
 }
 
 impl<'a> Trace<'a> {
-    pub(super) fn of(notes: &'a [Note], killed: Option<u32>) -> Self {
+    pub(super) fn of(notes: &'a [Note], killed: Option<u32>, handovers_repeat: bool) -> Self {
         let mut keys = BTreeMap::<_, Vec<_>>::new();
         for note in notes {
             let (key, number) = note.id.rsplit_once('-').unwrap();
             keys.entry(key).or_default().push((number.parse().unwrap(), note));
         }
-        Self { keys, killed }
+        Self { keys, killed, handovers_repeat }
     }
 
     pub(super) fn assert_ordered(&self) {
-        for (key, notes) in &self.keys {
-            if let Err(problem) = self.check(notes) {
-                let story: Vec<_> =
-                    notes.iter().map(|(n, note)| (n, note.pid, note.deed)).collect();
-                panic!("{key}: {problem}; process {:?} was killed: {story:?}", self.killed);
-            }
-        }
+        let problems = self.keys.iter().filter_map(|(key, notes)| {
+            let (at, problem) = self.check(notes).err()?;
+            let around = &notes[at.saturating_sub(AROUND)..notes.len().min(at + AROUND)];
+            let story: Vec<_> = around.iter().map(|(n, note)| (n, note.pid, note.deed)).collect();
+            Some(format!("{key}: {problem}: {story:?}"))
+        });
+        let problems: Vec<_> = problems.collect();
+        assert!(problems.is_empty(), "{:?} was killed; {problems:#?}", self.killed);
     }
 
     /// A message begins when the one before has been handled and none of its key is with a process;
-    /// only what the killed process had begun begins again.
-    fn check(&self, notes: &[(usize, &Note)]) -> Result<(), String> {
+    /// only what the killed process had begun, or what was handed over, begins again.
+    fn check(&self, notes: &[(usize, &Note)]) -> Result<(), (usize, String)> {
         let mut running: Option<(usize, u32)> = None;
         let (mut next, mut handled, mut begun_by_killed) = (0, HashSet::new(), HashSet::new());
-        for &(n, note) in notes {
+        for (at, &(n, note)) in notes.iter().enumerate() {
+            let refuse = |problem| Err((at, problem));
             match note.deed {
                 Deed::Began => {
                     if let Some((other, _)) = running.filter(|(_, pid)| Some(*pid) != self.killed) {
-                        return Err(format!("{n} began while {other} was running"));
+                        return refuse(format!("{n} began while {other} was running"));
                     }
                     if n > next || (n == next && n > 0 && !handled.contains(&(n - 1))) {
-                        return Err(format!("{n} began before the one before it was handled"));
+                        return refuse(format!("{n} began before the one before it was handled"));
                     }
-                    if n < next && !begun_by_killed.contains(&n) {
-                        return Err(format!("{n} came again"));
+                    if n < next && !begun_by_killed.contains(&n) && !self.handovers_repeat {
+                        return refuse(format!("{n} came again"));
                     }
                     next = next.max(n + 1);
                     running = Some((n, note.pid));
@@ -62,7 +69,7 @@ impl<'a> Trace<'a> {
                     handled.insert(n);
                     running = None;
                 }
-                deed => return Err(format!("{deed:?} of {n}")),
+                deed => return refuse(format!("{deed:?} of {n}")),
             }
         }
         Ok(())
@@ -77,7 +84,7 @@ mod tests {
 
     const KILLED: Option<u32> = Some(9);
 
-    fn check(story: &[(u32, Deed, usize)]) -> Result<(), String> {
+    fn check(story: &[(u32, Deed, usize)]) -> Result<(), (usize, String)> {
         let note = |&(pid, deed, n)| Note {
             pid,
             deed,
@@ -86,7 +93,7 @@ mod tests {
             attempt: 1,
         };
         let notes: Vec<_> = story.iter().map(note).collect();
-        let trace = Trace::of(&notes, KILLED);
+        let trace = Trace::of(&notes, KILLED, false);
         trace.keys.values().try_for_each(|notes| trace.check(notes))
     }
 

@@ -24,6 +24,7 @@ mod run;
 mod session;
 mod settings;
 mod shared;
+mod sources;
 mod starts;
 
 #[cfg(test)]
@@ -177,8 +178,10 @@ impl Consumer for KafkaConsumer {
         let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended { .. }));
         match timeout_at(deadline, ended).await.as_ref().map(|ended| ended.as_deref()) {
             Ok(Ok(Phase::Ended { flushed: true })) => Ok(()),
-            _ => Err(error::late("what was handled was not committed in time")
-                .with_operation("close")),
+            _ => {
+                Err(error::late("what was handled was not committed in time")
+                    .with_operation("close"))
+            }
         }
     }
 }

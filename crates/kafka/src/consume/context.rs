@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::TopicPartitionList;
 
 use crate::context::Watch;
 
@@ -102,10 +102,8 @@ impl ClientContext for Context {
         self.watch.trouble(code, reason);
         self.note(|notes| {
             notes.reason = reason.to_owned();
-            notes.is_refused |= matches!(
-                code,
-                Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL
-            );
+            notes.is_refused |=
+                matches!(code, Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL);
         });
     }
 }
@@ -114,9 +112,7 @@ impl ConsumerContext for Context {
     fn rebalance(&self, client: &Client, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
         self.served.fetch_add(1, Ordering::Relaxed);
         let rebalance = match kind {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                Rebalance::Assign(list.clone())
-            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list.clone()),
             _ => Rebalance::Revoke(list.clone()),
         };
         match self.is_ending.load(Ordering::Relaxed) {

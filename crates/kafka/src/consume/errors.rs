@@ -9,8 +9,9 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::attachment::{PATIENCE, of_group};
-use super::session::{Session, raw};
+use super::session::Session;
 use super::shared::Phase;
+use super::sources::raw;
 use crate::error;
 
 /// How often it is said again that a partition cannot be read.
@@ -81,7 +82,7 @@ impl Session<'_> {
         self.ranges.check_at = None;
         let fetches = self.shared.lock().table.fetches();
         for (key, next) in fetches {
-            let topic = self.fetcher.topic(key.origin);
+            let topic = self.topic(key);
             let partition = raw(key.partition);
             let asked = self.client.fetch_watermarks(topic, partition, PATIENCE);
             let Ok((low, high)) = asked else {

@@ -23,8 +23,7 @@ pub(super) fn commit(client: &Client, offsets: &TopicPartitionList) -> KafkaResu
         if queue.is_null() {
             return Err(KafkaError::ConsumerCommit(rdkafka::error::RDKafkaErrorCode::UnknownGroup));
         }
-        let begun =
-            rd_kafka_commit_queue(native, offsets.ptr(), queue, None, std::ptr::null_mut());
+        let begun = rd_kafka_commit_queue(native, offsets.ptr(), queue, None, std::ptr::null_mut());
         rd_kafka_queue_destroy(queue);
         begun
     };

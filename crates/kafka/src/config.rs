@@ -15,6 +15,9 @@ const MAX_MESSAGE_BYTES: u64 = 1_000_000;
 /// What the broker's own default leaves for a batch's frame and for the headers of retries and dead letters.
 const FRAME_BYTES: u64 = 48_588;
 
+/// What a retry copy or a dead letter may have beside its message: within what a batch's frame leaves of that.
+const COPY_BYTES: usize = 40_000;
+
 /// What an application may set in `[broker.kafka]`.
 ///
 /// ```toml
@@ -130,6 +133,11 @@ impl BrokerTable {
     /// The largest message: key, headers and payload.
     pub(crate) fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_bytes.0).unwrap_or(usize::MAX)
+    }
+
+    /// The largest retry copy or dead letter, which carries more than the message that it is of.
+    pub(crate) fn max_copy_bytes(&self) -> usize {
+        self.max_message_bytes().saturating_add(COPY_BYTES)
     }
 
     /// The `max.message.bytes` that topics need, where it is more than the brokers' default.

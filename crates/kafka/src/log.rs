@@ -1,5 +1,6 @@
 //! What an operator asks of one source: its topic, as its group sees it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use polymq_core::broker::{Depth, StartPosition};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use crate::layout::GroupLayout;
 use crate::session::{Session, list, of_topic};
 use crate::target::Target;
+use crate::scan::Scan;
 use crate::{error, offsets, scan};
 
 /// Which of a group's two topics.
@@ -94,6 +96,17 @@ impl Log {
             from[partition as usize] = offset.max(waiting.from[partition as usize]);
         }
         Ok(Waiting { from, ..waiting })
+    }
+
+    /// The keys of what was removed from a dead-letter topic and not yet passed.
+    pub(crate) fn removals(&self, target: &Target, deadline: Instant) -> Result<HashSet<Vec<u8>>> {
+        let mut keys = HashSet::new();
+        if self.has_removals {
+            let session = self.open(target, deadline)?;
+            let waiting = self.waiting(&session)?;
+            scan::add_removals(&mut keys, &session, Scan::begin(&session, &self.topic, &waiting)?)?;
+        }
+        Ok(keys)
     }
 
     /// How much waits. What is in flight counts as ready: it is not committed.

@@ -83,7 +83,7 @@ impl Publisher {
         events: EventSender,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
-            records: Records::new(layout, clock, target.table().max_message_bytes()),
+            records: Records::new(layout, clock, target.table()),
             ledger: Arc::new(Ledger::new(target.table().publish_window, target.broker())),
             watch: Arc::new(Watch::new(target.broker(), events)),
             target,

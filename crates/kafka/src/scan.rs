@@ -88,3 +88,17 @@ pub(crate) fn remaining(session: &Session, topic: &str, range: &Waiting) -> Resu
     }
     Ok(keys.len() as u64 + foreign)
 }
+
+/// Adds the keys of the dead letters that were removed.
+pub(crate) fn add_removals(
+    keys: &mut HashSet<Vec<u8>>,
+    session: &Session,
+    mut scan: Scan,
+) -> Result<()> {
+    while let Some(record) = scan.next(session)? {
+        if let (Some(key), None) = (record.key(), record.payload()) {
+            keys.insert(key.to_vec());
+        }
+    }
+    Ok(())
+}

@@ -114,12 +114,15 @@ pub struct Limits {
     pub lease: Option<Duration>,
     /// The longest that a delivery can stay unsettled in total, renewed or not.
     pub max_lease: Option<Duration>,
+    /// Acked deliveries of one consumer that a crash of its process may bring again, beside what it has in
+    /// hand, where acks are committed in groups; a handled message behind one that isn't counts, too.
+    pub max_uncommitted: usize,
     /// The highest priority.
     pub max_priority: u8,
 }
 
 impl Default for Limits {
-    /// 1 MiB messages, 64 KiB in 128 headers, no lease, no ceilings, no priorities.
+    /// 1 MiB messages, 64 KiB in 128 headers, no lease, no ceilings, no priorities, acks that last.
     fn default() -> Self {
         Self {
             max_message_bytes: 1 << 20,
@@ -130,6 +133,7 @@ impl Default for Limits {
             max_retention: None,
             lease: None,
             max_lease: None,
+            max_uncommitted: 0,
             max_priority: 0,
         }
     }

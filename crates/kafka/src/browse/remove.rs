@@ -14,11 +14,10 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tokio::time::Instant;
 
-use super::add_removals;
 use crate::context::Watch;
 use crate::error;
 use crate::log::{Log, Waiting};
-use crate::scan::Scan;
+use crate::scan::{Scan, add_removals};
 use crate::session::{Session, of_topic};
 use crate::target::Target;
 

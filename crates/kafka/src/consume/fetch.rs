@@ -13,7 +13,6 @@ use super::context::{Client, Context};
 use super::settings::BUFFER_BYTES;
 use super::shared::Shared;
 use super::sources::{Sources, raw};
-use crate::layout::GroupLayout;
 use crate::settle::{Item, Key, Record};
 
 /// The most messages of one burst.
@@ -48,9 +47,9 @@ pub(super) struct Burst {
 }
 
 impl Fetcher {
-    pub(super) fn new(group: &GroupLayout, buffer: usize) -> Self {
+    pub(super) fn new(sources: Sources, buffer: usize) -> Self {
         Self {
-            sources: Sources::new(group),
+            sources,
             buffer,
             full_since: None,
             tiers: Vec::new(),

@@ -12,12 +12,17 @@ use rdkafka::consumer::Consumer;
 use super::context::{Client, Context, agree};
 use super::session::{End, Session};
 use super::shared::{Phase, Shared};
+use super::sources::Sources;
 use super::{Attach, attachment, settings};
 use crate::context::Watch;
 use crate::error;
+use crate::log::{Log, Part};
 
 /// How long to wait before a client is made anew: at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// How long reading the removals of a dead-letter topic may take.
+const REMOVALS: Duration = Duration::from_secs(30);
 
 /// Starts the thread.
 ///
@@ -76,7 +81,11 @@ impl Life {
         let waker = thread::current();
         client.set_nonempty_callback(move || waker.unpark());
         let client = Arc::new(client);
-        let mut session = Session::new(&self.wanted, &self.shared, &self.watch, &client);
+        let group = &self.wanted.group;
+        let log = Log::new(group.clone(), Part::Channel);
+        let patience = tokio::time::Instant::now() + REMOVALS;
+        let sources = Sources::new(group, log.removals(&self.wanted.target, patience)?);
+        let mut session = Session::new(&self.wanted, &self.shared, &self.watch, &client, sources);
         let end =
             attachment::join(&client, &self.wanted, &self.shared).and_then(|()| session.run());
         let rest = session.rest();

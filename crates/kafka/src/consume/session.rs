@@ -16,7 +16,7 @@ use super::errors::Ranges;
 use super::fetch::{Burst, Fetcher};
 use super::rebalance::Leaving;
 use super::shared::{Closing, Phase, Shared};
-use super::sources::raw;
+use super::sources::{Sources, raw};
 use crate::context::Watch;
 use crate::settle::Key;
 
@@ -60,6 +60,7 @@ impl<'a> Session<'a> {
         shared: &'a Shared,
         watch: &'a Watch,
         client: &'a Arc<Client>,
+        sources: Sources,
     ) -> Self {
         let interval = wanted.target.table().commit_interval.0;
         Self {
@@ -67,7 +68,7 @@ impl<'a> Session<'a> {
             shared,
             watch,
             client,
-            fetcher: Fetcher::new(&wanted.group, shared.buffer),
+            fetcher: Fetcher::new(sources, shared.buffer),
             commits: Commits::new(interval),
             ranges: Ranges::default(),
             rebalance: None,

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use polymq_core::{Error, Origin, Timestamp};
@@ -16,14 +17,17 @@ pub(super) struct Sources {
     topic: Arc<str>,
     inbox: Arc<str>,
     form: Form,
+    /// Keys of dead letters that were removed: what removed them lies behind them.
+    removed: HashSet<Vec<u8>>,
 }
 
 impl Sources {
-    pub(super) fn new(group: &GroupLayout) -> Self {
+    pub(super) fn new(group: &GroupLayout, removed: HashSet<Vec<u8>>) -> Self {
         Self {
             topic: Arc::clone(&group.topic),
             inbox: Arc::clone(&group.inbox),
             form: if group.is_dead_letter { Form::DeadLetter } else { Form::Plain },
+            removed,
         }
     }
 
@@ -51,8 +55,9 @@ impl Sources {
             Origin::RetryInbox => (time.unwrap_or(0), Form::Plain, None),
         };
         let (key, value) = (message.key(), message.payload());
-        let is_removal = form == Form::DeadLetter && value.is_none();
-        let item = (!is_removal).then(|| {
+        let is_removed = form == Form::DeadLetter
+            && (value.is_none() || key.is_some_and(|key| self.removed.contains(key)));
+        let item = (!is_removed).then(|| {
             let mut reading = Reading::new(key, value, published, form);
             convert::each(message, |name, value| reading.header(name, value));
             let received = reading.finish();

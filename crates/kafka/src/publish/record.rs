@@ -20,6 +20,7 @@ pub(super) struct Records {
     /// `source` of CloudEvents.
     source: String,
     max_message_bytes: usize,
+    max_copy_bytes: usize,
 }
 
 /// What a record borrows and a message does not have.
@@ -38,10 +39,16 @@ impl Records {
     pub(super) fn new(
         layout: Arc<Layout>,
         clock: Arc<dyn Clock>,
-        max_message_bytes: usize,
+        table: &BrokerTable,
     ) -> Self {
         let source = format!("polymq:{}", layout.namespace());
-        Self { layout, clock, source, max_message_bytes }
+        Self {
+            layout,
+            clock,
+            source,
+            max_message_bytes: table.max_message_bytes(),
+            max_copy_bytes: table.max_copy_bytes(),
+        }
     }
 
     /// Where a message of a call goes.
@@ -52,8 +59,12 @@ impl Records {
     pub(super) fn route(&self, call: &Call, index: usize) -> Result<Route> {
         let send = &call.sends[index];
         let size = convert::wire_size(&send.message);
-        if size > self.max_message_bytes {
-            return Err(error::too_large(size, self.max_message_bytes));
+        let max = match &send.destination {
+            Destination::Channel(_) => self.max_message_bytes,
+            _ => self.max_copy_bytes,
+        };
+        if size > max {
+            return Err(error::too_large(size, max));
         }
         let unknown = || error::no_destination(&send.destination);
         let millis = |time: polymq_core::Timestamp| i64::try_from(time.as_millis()).ok();

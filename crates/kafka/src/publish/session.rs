@@ -40,7 +40,7 @@ pub(super) fn config(target: &Target) -> Result<ClientConfig> {
         .set("partitioner", "murmur2_random")
         .set("compression.type", table.compression.as_str())
         .set("linger.ms", (table.linger.0.as_secs_f64() * 1e3).to_string())
-        .set("message.max.bytes", table.max_message_bytes().to_string())
+        .set("message.max.bytes", table.max_copy_bytes().to_string())
         .set("message.timeout.ms", MESSAGE_TIMEOUT.as_millis().to_string())
         .set("topic.metadata.propagation.max.ms", PROPAGATION.as_millis().to_string())
         // The ledger is the bound: this one is off by 0, and that one far above it.

@@ -94,7 +94,8 @@ async fn depth(fixture: &dyn Fixture) -> Result<Tally> {
     let absent = Source::Group { channel: channel("absent")?, group: group("absent")? };
     let kind = admin.depth(&absent).await.err().map(|error| error.kind());
     ensure!(kind == Some(ErrorKind::NotFound), "an absent source: {kind:?}");
-    Readers::start([consumer], &ledger).finish(&ledger, 10).await?;
+    Readers::start([Arc::clone(&consumer)], &ledger).finish(&ledger, 10).await?;
+    consumer.close(soon()).await?;
     expect(admin, &source()?, 0, 0, 0).await?;
     expect(admin, &inbox, 0, 0, 1).await?;
     ledger.arrived(0)

@@ -44,9 +44,11 @@ async fn oversize_publish(fixture: &dyn Fixture) -> Result<Tally> {
     let scene = Scene::new(fixture).await?;
     let (probe, service) = Probe::service(|_| Ok(()));
     let running = scene.start(CONFIG, service).await?;
-    let limit = limit_of(&**running.broker_of("q")?)?;
+    let broker = running.broker_of("q")?;
+    let limit = limit_of(&**broker)?;
     let message = |id: &str, payload: usize| Message::new(vec![b'x'; payload]).with_id(id);
-    let fits = limit - RESERVE - message("just", 0).size() - 64;
+    // The publisher adds a timestamp.
+    let fits = limit - RESERVE - broker.wire_size(&message("just", 0)) - 64;
     probe.publish(&running, "q", vec![message("just", fits)]).await?;
     let refused = running.publisher().publish_message("q", message("over", limit)).await;
     let kind = refused.as_ref().err().map(Error::kind);

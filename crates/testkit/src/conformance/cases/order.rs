@@ -184,7 +184,8 @@ async fn order_across_crash(fixture: &dyn Fixture) -> Result<Tally> {
     for part in keyed("m", 60, 4).chunks(4) {
         publish(&*broker, &ledger, "q", part.to_vec()).await?;
     }
-    for _ in 0..3 {
+    // Twice: after a third crash without progress a log hands out one at a time.
+    for _ in 0..2 {
         let vanishing = subscribe(&*broker, "q", "q", 20).await?;
         let in_hand = receive(&*vanishing, 4).await?;
         // One of them is settled before the end, whichever keys the others have.
@@ -235,15 +236,20 @@ async fn order_across_drain(fixture: &dyn Fixture) -> Result<Tally> {
     let report = running.drain().await;
     ensure!(report.is_clean(), "{report}");
     let (rest, second) = Probe::service(|_| Ok(()));
-    for n in (0..40).step_by(2) {
-        rest.ledger.sent(&format!("m-{n}"), Some(b"k0"));
-        rest.ledger.confirmed(&format!("m-{n}"));
+    for n in 0..40 {
+        let id = format!("m-{n}");
+        rest.ledger.sent(&id, Some(format!("k{}", n % 2).as_bytes()));
+        rest.ledger.confirmed(&id);
+        if n % 2 == 1 {
+            rest.ledger.received(&id);
+        }
     }
     let running = scene.start(&CONFIG.replace("500ms", "60s"), second).await?;
-    rest.handled(20).await?;
+    rest.handled(40).await?;
     let report = running.drain().await;
     ensure!(report.is_clean(), "{report}");
-    rest.ledger.in_order(0)
+    // A log may bring what was handled behind something that wasn't.
+    rest.ledger.in_order(scene.limits().await?.max_uncommitted.min(20) as u64)
 }
 
 async fn order_of_publishing(fixture: &dyn Fixture) -> Result<Tally> {

@@ -59,7 +59,8 @@ async fn stale_token(fixture: &dyn Fixture) -> Result<Tally> {
     let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
-    publish(&*broker, &ledger, "q", texts("m", 3)).await?;
+    // So many that both get some, in whatever way they share.
+    publish(&*broker, &ledger, "q", texts("m", 60)).await?;
     let first = subscribe(&*broker, "q", "q", 1).await?;
     let second = subscribe(&*broker, "q", "q", 1).await?;
     let settled = receive(&*first, 1).await?;
@@ -76,7 +77,7 @@ async fn stale_token(fixture: &dyn Fixture) -> Result<Tally> {
     // Both are still unsettled: they come again.
     settle(&*first, &in_hand, Settlement::Release).await?;
     settle(&*second, &others, Settlement::Release).await?;
-    Readers::start([first, second], &ledger).finish(&ledger, 3).await?;
+    Readers::start([first, second], &ledger).finish(&ledger, 60).await?;
     ledger.arrived(0)
 }
 

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use polymq_core::broker::{Broker, ChannelSpec, Topology};
+use polymq_core::broker::{Broker, ChannelSpec, Limits, Topology};
 use polymq_core::config::Config;
 use polymq_core::{ChannelName, GroupName, Message, Namespace, Running, Service};
 
+use super::wait::soon;
 use crate::Fixture;
 
 /// One case's place on the broker: a namespace of its own.
@@ -20,6 +21,14 @@ impl<'a> Scene<'a> {
 
     pub(in crate::conformance) fn topology(&self, channels: Vec<ChannelSpec>) -> Topology {
         Topology { namespace: self.namespace.clone(), channels }
+    }
+
+    /// What the broker's capabilities come to for a queue.
+    pub(in crate::conformance) async fn limits(&self) -> Result<Limits> {
+        let broker = self.connect(vec![queue("q")?]).await?;
+        let limits = broker.capabilities(&queue("q")?).limits;
+        broker.close(soon()).await?;
+        Ok(limits)
     }
 
     /// Connects without applying the topology.

@@ -54,7 +54,7 @@ pub(super) fn client(wanted: &Attach) -> Result<ClientConfig> {
     number("fetch.queue.backoff.ms", 5);
     number("queued.min.messages", FETCHED_MESSAGES);
     number("queued.max.messages.kbytes", FETCHED_KILOBYTES);
-    number("max.partition.fetch.bytes", PARTITION_BYTES.max(largest).min(1_000_000_000));
+    number("max.partition.fetch.bytes", largest.clamp(PARTITION_BYTES, 1_000_000_000));
     number("fetch.max.bytes", fetch);
     number("receive.message.max.bytes", fetch.saturating_mul(2).clamp(100_000_000, MAX_RESPONSE));
     config

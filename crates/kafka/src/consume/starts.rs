@@ -2,7 +2,7 @@
 
 use polymq_core::{Error, Origin};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::attachment::PATIENCE;
@@ -27,6 +27,9 @@ fn read(metadata: &str) -> u32 {
     metadata.strip_prefix(STARTS).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
+/// A committed offset with its count.
+type Place = (i64, u32);
+
 /// What becomes of newly assigned partitions.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
@@ -46,6 +49,7 @@ impl Session<'_> {
         if list.count() == 0 {
             return Ok(placement);
         }
+        let is_anew = self.shared.lock().is_channel_anew;
         let mut is_known = None;
         for (key, committed) in self.committed(list)? {
             if let Some((offset, starts)) = committed {
@@ -53,7 +57,7 @@ impl Session<'_> {
                 continue;
             }
             let is_new = key.origin == Origin::RetryInbox
-                || self.is_anew
+                || is_anew
                 || match is_known {
                     Some(is_known) => is_known,
                     None => *is_known.insert(self.is_group_known()?),
@@ -90,7 +94,7 @@ impl Session<'_> {
     fn committed(
         &self,
         list: &TopicPartitionList,
-    ) -> Result<Vec<(Key, Option<(i64, u32)>)>, KafkaError> {
+    ) -> KafkaResult<Vec<(Key, Option<Place>)>> {
         let mut wanted = TopicPartitionList::new();
         for element in list.elements() {
             wanted.add_partition(element.topic(), element.partition());

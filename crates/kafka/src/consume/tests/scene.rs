@@ -130,7 +130,13 @@ impl Scene {
             element.set_metadata(metadata);
         }
         let reader = self.reader();
-        let commit = move || reader.commit(&list, CommitMode::Sync).unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        // A topic that was just made may not be known everywhere.
+        let commit = move || {
+            while let Err(error) = reader.commit(&list, CommitMode::Sync) {
+                assert!(std::time::Instant::now() < deadline, "{error}");
+            }
+        };
         tokio::task::spawn_blocking(commit).await.unwrap();
     }
 

@@ -40,7 +40,8 @@ pub(super) struct Placement {
 
 impl Session<'_> {
     /// Decides where each is read from: where the group left off; else, on a retry inbox and on a partition
-    /// that is newer than the group, from the beginning.
+    /// that is newer than the group, from the beginning. So is a topic that was made anew, whatever is
+    /// committed there: a commit for the old one may have come late.
     ///
     /// # Errors
     /// When the brokers don't answer.
@@ -52,7 +53,8 @@ impl Session<'_> {
         let is_anew = self.shared.lock().is_channel_anew;
         let mut is_known = None;
         for (key, committed) in self.committed(list)? {
-            if let Some((offset, starts)) = committed {
+            let is_anew = is_anew && key.origin == Origin::Channel;
+            if let Some((offset, starts)) = committed.filter(|_| !is_anew) {
                 placement.starts.push(Start { key, offset, starts: Some(starts) });
                 continue;
             }
@@ -91,10 +93,7 @@ impl Session<'_> {
         Ok(self.committed(&all)?.iter().any(|(_, committed)| committed.is_some()))
     }
 
-    fn committed(
-        &self,
-        list: &TopicPartitionList,
-    ) -> KafkaResult<Vec<(Key, Option<Place>)>> {
+    fn committed(&self, list: &TopicPartitionList) -> KafkaResult<Vec<(Key, Option<Place>)>> {
         let mut wanted = TopicPartitionList::new();
         for element in list.elements() {
             wanted.add_partition(element.topic(), element.partition());

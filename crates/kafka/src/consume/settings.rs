@@ -36,7 +36,7 @@ pub(super) fn buffer(prefetch: usize) -> usize {
 pub(super) fn client(wanted: &Attach) -> Result<ClientConfig> {
     let table = wanted.target.table();
     let largest = table.max_message_bytes().saturating_add(OVERHEAD);
-    let fetch = largest.max(BUFFER_BYTES).min(MAX_RESPONSE - OVERHEAD);
+    let fetch = largest.clamp(BUFFER_BYTES, MAX_RESPONSE - OVERHEAD);
     let session = table.session_timeout.0;
     let mut config = wanted.target.client(wanted.subscription.consumer.as_str())?;
     let mut number = |key: &str, value: usize| {

@@ -19,7 +19,7 @@ use crate::error;
 use crate::log::{Log, Part};
 
 /// How long to wait before a client is made anew: at first and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// How long reading the removals of a dead-letter topic may take.
 const REMOVALS: Duration = Duration::from_secs(30);

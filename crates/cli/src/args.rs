@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use polymq::Position;
+use polymq::broker::StartPosition;
 use polymq::config::HumanDuration;
 
 use crate::exit::Exit;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what the configuration implies on the brokers, or create what is missing
     Topology(TopologyArgs),
+    /// Move a consumer's group: what lies behind the new position is handed out again, or left out
+    Seek(SeekArgs),
     /// Say how a channel or a consumer lands on its broker: objects, guarantees, retries, ceilings
     Explain(ExplainArgs),
     /// Print what each broker can do, as the table of the documentation
@@ -89,6 +93,15 @@ pub(crate) enum TopologyAction {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SeekArgs {
+    /// The consumer whose group is moved: all consumers of that group, in every process
+    pub(crate) consumer: String,
+    /// earliest, latest, OFFSET of partition 0, PARTITION:OFFSET, or a moment in RFC 3339
+    #[arg(long, value_name = "POSITION", value_parser = position)]
+    pub(crate) to: StartPosition,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// A channel or a consumer of the configuration
     pub(crate) name: String,
@@ -113,6 +126,22 @@ Exit status:
 
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<HumanDuration>().map(Duration::from).map_err(|e| e.to_string())
+}
+
+fn position(text: &str) -> Result<StartPosition, String> {
+    let (partition, offset) = text.split_once(':').unwrap_or(("0", text));
+    if let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) {
+        return Ok(StartPosition::Position(Position { partition, offset }));
+    }
+    match text {
+        "earliest" => Ok(StartPosition::Earliest),
+        "latest" => Ok(StartPosition::Latest),
+        moment => moment.parse().map(StartPosition::Timestamp).map_err(|_| {
+            "neither earliest, latest, OFFSET, PARTITION:OFFSET nor a moment such as \
+             2026-01-31T12:00:00Z"
+                .to_owned()
+        }),
+    }
 }
 
 /// Reads the command line, or answers it: help and version are no failure.
@@ -141,5 +170,24 @@ mod tests {
         assert!(parse(&["--idle", "5s", "--count", "1"]).is_ok());
         assert!(parse(&["--idle", "5"]).is_err());
         assert!(parse(&["--count", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_position_is_a_word_a_place_or_a_moment() {
+        let at = |partition, offset| StartPosition::Position(Position { partition, offset });
+        let noon = "2026-01-31T12:00:00Z";
+        let read = [
+            ("earliest", StartPosition::Earliest),
+            ("latest", StartPosition::Latest),
+            ("7", at(0, 7)),
+            ("3:7", at(3, 7)),
+            (noon, StartPosition::Timestamp(noon.parse().unwrap())),
+        ];
+        for (text, expected) in read {
+            assert_eq!(position(text).unwrap(), expected, "{text}");
+        }
+        for text in ["", "first", "-1", "1:", ":1", "1:2:3", "yesterday"] {
+            assert!(position(text).is_err(), "{text}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod load;
 mod log;
 mod output;
 mod publish;
+mod seek;
 mod subscribe;
 mod topology;
 
@@ -44,6 +45,7 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Sub(args) => subscribe::run(cli, args).await,
         Command::Check(args) => check::run(cli, args).await,
         Command::Topology(args) => topology::run(cli, &args.action).await,
+        Command::Seek(args) => seek::run(cli, args).await,
         Command::Explain(args) => explain::run(cli, args).await,
         Command::Capabilities => explain::capabilities(),
     }

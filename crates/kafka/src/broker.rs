@@ -17,6 +17,7 @@ use crate::admin::Operator;
 use crate::capabilities::capabilities;
 use crate::config::{BrokerTable, ChannelTable};
 use crate::consume::{Attach, KafkaConsumer};
+use crate::inbox::Inboxes;
 use crate::layout::Layout;
 use crate::publish::Publisher;
 use crate::target::{PLAIN, TLS, Target};
@@ -82,6 +83,7 @@ pub(crate) struct KafkaBroker {
     clock: Arc<dyn Clock>,
     publisher: Publisher,
     operator: Operator,
+    inboxes: Inboxes,
     events: EventSender,
     consumers: AtomicU32,
 }
@@ -119,6 +121,7 @@ impl KafkaBroker {
             clock: request.clock,
             publisher,
             operator,
+            inboxes: Inboxes::default(),
             events,
             consumers: AtomicU32::new(0),
         })
@@ -162,13 +165,15 @@ impl Broker for KafkaBroker {
         let wanted = Attach {
             target: Arc::clone(&self.target),
             clock: Arc::clone(&self.clock),
-            group,
+            group: group.clone(),
             number: self.consumers.fetch_add(1, Ordering::Relaxed),
             broker_events: self.events.clone(),
             subscription,
         };
         let attached = KafkaConsumer::attach(wanted, deadline).await;
-        Ok(Arc::new(attached.map_err(|e| e.with_broker(&self.info.name))?))
+        let attached = attached.map_err(|e| e.with_broker(&self.info.name))?;
+        self.inboxes.keep(&self.target, &group);
+        Ok(Arc::new(attached))
     }
 
     fn events(&self) -> Events {
@@ -181,6 +186,7 @@ impl Broker for KafkaBroker {
 
     async fn close(&self, deadline: Instant) -> Result<()> {
         self.operator.close();
+        self.inboxes.close();
         self.publisher.close(deadline).await
     }
 }

@@ -19,6 +19,7 @@ mod context;
 mod convert;
 mod error;
 mod facts;
+mod inbox;
 mod layout;
 mod log;
 mod offsets;

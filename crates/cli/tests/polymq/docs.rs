@@ -16,7 +16,7 @@ fn the_page_of_capabilities_is_up_to_date() {
 fn the_manual_names_every_command_and_option() {
     let manual = include_str!("../../../../docs/cli.md");
     let place = Place::embedded();
-    for command in ["pub", "sub", "check", "topology plan", "explain", "capabilities"] {
+    for command in ["pub", "sub", "check", "topology plan", "seek", "explain", "capabilities"] {
         assert!(manual.contains(&format!("polymq {command}")), "{command}");
         let help = place.run(&format!("{command} --help"), "").stdout;
         let options = help.split_whitespace().filter(|word| word.starts_with("--"));

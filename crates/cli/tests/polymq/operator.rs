@@ -62,6 +62,23 @@ async fn a_consumer_is_explained_with_what_the_running_broker_says() {
     assert_eq!(offline["objects"], online["objects"]);
 }
 
+#[tokio::test]
+async fn a_group_is_not_moved_where_what_was_handled_is_gone() {
+    let place = Place::rabbitmq().await;
+    assert_eq!(place.run("topology apply", "").code, Some(0));
+    let refused = place.run("seek mailer --to earliest", "");
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(78), ""), "{refused:?}");
+    assert!(refused.stderr.contains("RabbitMQ"), "{refused:?}");
+}
+
+#[test]
+fn nobody_moves_what_the_configuration_does_not_name() {
+    let place = Place::embedded();
+    assert_eq!(place.run("seek nobody --to earliest", "").code, Some(78));
+    assert_eq!(place.run("seek mailer --to yesterday", "").code, Some(64));
+    assert_eq!(place.run("seek mailer", "").code, Some(64));
+}
+
 #[test]
 fn a_channel_is_explained_without_a_broker() {
     let place = Place::at("amqp://127.0.0.1:1/%2f");

@@ -11,7 +11,7 @@ use super::secret::Address;
 /// The adapters that the façade can compile in, with their schemes.
 const FEATURES: [(&str, &[&str]); 4] = [
     ("rabbitmq", &["amqp", "amqps"]),
-    ("kafka", &["kafka"]),
+    ("kafka", &["kafka", "kafka+ssl"]),
     ("sqs", &["sqs"]),
     ("nats", &["nats", "tls"]),
 ];
@@ -19,7 +19,7 @@ const FEATURES: [(&str, &[&str]); 4] = [
 /// Schemes that send everything in the clear, credentials included, and what to use instead.
 const PLAINTEXT: [(&str, &str); 4] = [
     ("amqp", "use amqps://"),
-    ("kafka", "use TLS, through the table of the adapter `kafka`"),
+    ("kafka", "use kafka+ssl://"),
     ("nats", "use tls://"),
     ("http", "use https://"),
 ];

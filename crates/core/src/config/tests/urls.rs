@@ -85,7 +85,9 @@ fn plaintext_to_another_host_is_warned_about_and_refused_when_strict() {
              everybody on the way reads the messages and the password; fix: use tls:// (security \
              is \"strict\")"]
     );
-    for quiet in ["amqp://localhost", "kafka://127.0.0.1:9092", "tls://broker"] {
+    for quiet in
+        ["amqp://localhost", "kafka://127.0.0.1:9092", "kafka+ssl://broker", "tls://broker"]
+    {
         let config = unchecked(&format!("[broker]\nurl = '{quiet}'")).build();
         assert_eq!(config.unwrap().warnings, [], "{quiet}");
     }

@@ -225,7 +225,7 @@ impl Shared {
         }
         match self.watch.is_down() {
             true => error::away(self.watch.reason()),
-            false => error::late("the brokers did not confirm in time"),
+            false => error::unconfirmed(),
         }
     }
 }

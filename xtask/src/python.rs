@@ -14,58 +14,72 @@ pub(crate) const PYTHON: &str = "TEST_PYTHON";
 /// A client that isn't ours.
 struct Module {
     name: &'static str,
-    /// Debian's package.
-    package: &'static str,
+    /// Debian's package, if it has one.
+    package: Option<&'static str>,
     requirement: &'static str,
 }
 
-const MODULES: [Module; 2] = [
-    Module { name: "pika", package: "python3-pika", requirement: "pika>=1.2,<2" },
+const MODULES: [Module; 3] = [
+    Module { name: "pika", package: Some("python3-pika"), requirement: "pika>=1.2,<2" },
     Module {
         name: "confluent_kafka",
-        package: "python3-confluent-kafka",
+        package: Some("python3-confluent-kafka"),
         requirement: "confluent-kafka>=1.7,<3",
     },
+    Module { name: "nats", package: None, requirement: "nats-py>=2.9,<3" },
 ];
 
-/// Finds one; else installs Debian's packages as root, or makes a virtual environment in the cache.
+const SYSTEM: &str = "/usr/bin/python3";
+
+/// Finds one; else makes a virtual environment in the cache. As root on Debian it has most from
+/// Debian's packages, which are installed.
 pub(crate) fn provide() -> Result<PathBuf> {
     let environment = process::cache()?.join("python");
     let own = environment.join("bin").join("python3");
     let named = env::var_os(PYTHON).filter(|name| !name.is_empty()).map(PathBuf::from);
-    let system = Path::new("/usr/bin/python3");
-    let known = named.into_iter().chain(["python3".into(), system.to_owned(), own.clone()]);
+    let known = named.into_iter().chain(["python3".into(), SYSTEM.into(), own.clone()]);
     if let Some(python) = known.into_iter().find(|python| lacking(python).next().is_none()) {
         return Ok(python);
     }
-    if engine::is_root() && process::works(Command::new("apt-get").arg("--version")) {
-        let packages: Vec<_> = lacking(system).map(|module| module.package).collect();
-        match engine::install(&packages) {
-            Ok(()) if lacking(system).next().is_none() => return Ok(system.to_owned()),
-            Ok(()) => println!("{} still lacks a module", system.display()),
-            Err(error) => println!("{} cannot be installed: {error:#}", packages.join(", ")),
+    let base = match install() {
+        Ok(()) => Path::new(SYSTEM),
+        Err(error) => {
+            println!("not from Debian's packages: {error:#}");
+            Path::new("python3")
         }
-    }
-    make(&environment, &own).with_context(|| {
-        let (packages, names): (Vec<_>, Vec<_>) =
-            MODULES.iter().map(|module| (module.package, module.name)).unzip();
+    };
+    make(&environment, base, &own).with_context(|| {
+        let names: Vec<_> = MODULES.iter().map(|module| module.requirement).collect();
         format!(
-            "the tests need a Python with {}: install {} or the like, and name the interpreter in \
-             {PYTHON}",
-            names.join(", "),
-            packages.join(", ")
+            "the tests need a Python with {}: `pip install` them, and name the interpreter in {PYTHON}",
+            names.join(", ")
         )
     })?;
     Ok(own)
 }
 
-/// Makes an environment that has what the system's has, and installs what is lacking.
-fn make(environment: &Path, python: &Path) -> Result<()> {
-    let venv = ["-m", "venv", "--system-site-packages"];
-    process::run(Command::new("python3").args(venv).arg(environment))?;
+/// Installs Debian's packages of what the system's interpreter lacks.
+fn install() -> Result<()> {
+    if !engine::is_root() {
+        bail!("only root can install them");
+    }
+    let packages: Vec<_> = lacking(Path::new(SYSTEM)).filter_map(|module| module.package).collect();
+    let environments = ["-c", "import ensurepip"];
+    let environments = process::works(Command::new(SYSTEM).args(environments));
+    let missing: Vec<_> =
+        packages.into_iter().chain((!environments).then_some("python3-venv")).collect();
+    if missing.is_empty() { Ok(()) } else { engine::install(&missing) }
+}
+
+/// Makes an environment that has what `base` has, and installs what is lacking.
+fn make(environment: &Path, base: &Path, python: &Path) -> Result<()> {
+    let venv = ["-m", "venv", "--clear", "--system-site-packages"];
+    process::run(Command::new(base).args(venv).arg(environment))?;
     let requirements: Vec<_> = lacking(python).map(|module| module.requirement).collect();
-    let install = ["-m", "pip", "install", "--quiet"];
-    process::run(Command::new(python).args(install).args(requirements))?;
+    if !requirements.is_empty() {
+        let install = ["-m", "pip", "install", "--quiet"];
+        process::run(Command::new(python).args(install).args(requirements))?;
+    }
     match lacking(python).next() {
         Some(module) => bail!("{} cannot import {}", python.display(), module.name),
         None => Ok(()),

@@ -24,6 +24,7 @@ mod run;
 mod session;
 mod settings;
 mod shared;
+mod sources;
 mod starts;
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ mod tests;
 mod write;
 
 pub(crate) use headers::each;
-pub(crate) use read::{Reading, Received};
-pub(crate) use write::{Form, header_bytes, headers, wire_size};
+pub(crate) use read::Reading;
+pub(crate) use write::{Form, headers, wire_size};
 
 const ID: &str = "ce_id";
 const TYPE: &str = "ce_type";

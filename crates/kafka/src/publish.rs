@@ -212,6 +212,8 @@ impl Shared {
     /// Ends everything: what is owed stays unconfirmed.
     fn end(&self) {
         self.phase.store(CLOSED, Ordering::Release);
+        // Without one nothing is handed over any more.
+        self.producer().take();
         for (key, _) in self.ledger.doubt() {
             self.ledger.settle(key, Outcome::Unconfirmed(error::closed("broker")));
         }
@@ -223,10 +225,12 @@ impl Shared {
         if self.phase() != OPEN {
             return error::closed("broker");
         }
-        match self.watch.is_down() {
-            true => error::away(self.watch.reason()),
-            false => error::unconfirmed(),
+        if self.watch.is_down() {
+            return error::away(self.watch.reason());
         }
+        let is_broken = self.producer().as_ref().is_none_or(|p| p.context().is_broken());
+        let reason = self.watch.reason().filter(|_| is_broken);
+        reason.unwrap_or_else(error::unconfirmed)
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`conformance`] is what every adapter must pass, over a [`Fixture`], in one call.
 //! - [`faults`] makes brokers and stores fail, and processes crash, where a test says so.
 //! - [`ledger`] counts every id.
-//! - `containers`, with the feature `rabbitmq`, has real brokers for all of these.
+//! - `containers`, with the features `kafka`, `nats` and `rabbitmq`, has real brokers for all of these.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, reason = "a test that finds something wrong panics")]
@@ -18,6 +18,8 @@ mod fixture;
 pub mod harness;
 pub mod ledger;
 
+#[cfg(feature = "kafka")]
+pub use containers::kafka;
 #[cfg(feature = "rabbitmq")]
 pub use containers::rabbitmq;
 #[cfg(feature = "kafka")]

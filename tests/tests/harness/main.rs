@@ -4,7 +4,7 @@
 
 mod failures;
 mod mailer;
-mod rabbitmq;
+mod real;
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ pub(super) struct Version {
     pub(super) suite: &'static str,
 }
 
-pub(super) const BROKERS: [Broker; 2] = [
+pub(super) const BROKERS: [Broker; 3] = [
     Broker {
         name: "rabbitmq",
         image: "TEST_RABBITMQ_IMAGE",
@@ -42,6 +42,18 @@ pub(super) const BROKERS: [Broker; 2] = [
         equivalent: "polymq/kafka",
         versions: &[Version { tag: "4.2.0", suite: "sid" }],
         unversioned: "4.2.0",
+    },
+    Broker {
+        name: "nats",
+        image: "TEST_NATS_IMAGE",
+        tag: "TEST_NATS_TAG",
+        official: "nats",
+        equivalent: "polymq/nats",
+        versions: &[
+            Version { tag: "2.15", suite: "sid" },
+            Version { tag: "2.10", suite: "trixie" },
+        ],
+        unversioned: "2.15",
     },
 ];
 

@@ -141,17 +141,18 @@ pub trait Admin: fmt::Debug + Send + Sync {
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>>;
 
     /// Deletes everything that waits in a source, and says how many those were. What is in flight
-    /// stays in flight.
+    /// stays in flight. On a log a group is moved to the end instead.
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported`.
+    /// `NotFound`; `Unsupported`; `TopologyMismatch` where a group cannot be moved while it has members.
     async fn purge(&self, source: &Source) -> Result<u64>;
 
     /// Moves a group: what lies after the new position is handed out (again). The retry inbox is
     /// not touched.
     ///
     /// # Errors
-    /// `Unsupported` where the broker cannot replay; `NotFound` for an offset that is gone.
+    /// `Unsupported` where the broker cannot replay; `NotFound` for an offset that is gone;
+    /// `TopologyMismatch` where a group cannot be moved while it has members.
     async fn seek(&self, channel: &ChannelName, group: &GroupName, to: StartPosition)
     -> Result<()>;
 

@@ -1,6 +1,6 @@
 //! Joining a group whose topics are there. librdkafka would wait for those that aren't.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polymq_core::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
@@ -15,6 +15,9 @@ use crate::error;
 /// How long one question to the brokers may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a topic that was just made may be unknown to a broker.
+const PROPAGATION: Duration = Duration::from_secs(1);
+
 /// Subscribes to channel and inbox.
 ///
 /// # Errors
@@ -22,7 +25,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn join(client: &Client, wanted: &Attach, shared: &Shared) -> Result<()> {
     let topics = [&*wanted.group.topic, &*wanted.group.inbox];
     for topic in topics {
-        while !is_there(client, topic)? {
+        let asked = Instant::now();
+        loop {
+            match is_there(client, topic) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound && asked.elapsed() < PROPAGATION => {}
+                Err(e) => return Err(e),
+            }
             if shared.closing().is_some() {
                 return Ok(());
             }

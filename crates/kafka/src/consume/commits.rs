@@ -6,7 +6,8 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::session::{Session, raw};
+use super::session::Session;
+use super::sources::raw;
 use super::{native, starts};
 use crate::error;
 use crate::settle::{Commit, Key};
@@ -118,8 +119,7 @@ impl Session<'_> {
     fn commit_list(&self, commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
         let mut list = TopicPartitionList::with_capacity(commits.len());
         for Commit { key, offset, starts } in commits {
-            let topic = self.fetcher.topic(key.origin);
-            let mut element = list.add_partition(topic, raw(key.partition));
+            let mut element = list.add_partition(self.topic(*key), raw(key.partition));
             element.set_offset(Offset::Offset(*offset))?;
             element.set_metadata(starts::write(*starts));
         }
@@ -129,32 +129,26 @@ impl Session<'_> {
     fn take_committed(&mut self) {
         let Some((result, list)) = self.client.context().take_committed() else { return };
         self.commits.is_under_way = false;
-        let failed: Vec<_> =
-            list.elements().iter().filter_map(|element| element.error().err()).collect();
-        let result = result.and_then(|()| failed.into_iter().next().map_or(Ok(()), Err));
-        let arrived: Vec<Key> = {
-            let elements = list.elements();
-            let ok = elements.iter().filter(|element| element.error().is_ok());
-            let keys = ok.filter_map(|element| {
-                let partition = u32::try_from(element.partition()).ok()?;
-                Some(Key { origin: self.fetcher.origin(element.topic())?, partition })
-            });
-            keys.collect()
-        };
-        self.end_commit(result, |key| arrived.contains(&key));
+        let elements = list.elements();
+        let (arrived, failed): (Vec<_>, Vec<_>) =
+            elements.iter().partition(|element| element.error().is_ok());
+        let is_answered = result.is_ok();
+        let failure = failed.into_iter().find_map(|element| element.error().err());
+        let result = result.and_then(|()| failure.map_or(Ok(()), Err));
+        let arrived: Vec<Key> = arrived.into_iter().filter_map(|e| self.key(e)).collect();
+        drop(elements);
+        self.end_commit(result, |key| is_answered && arrived.contains(&key));
     }
 
     fn end_commit(&mut self, result: KafkaResult<()>, has_arrived: impl Fn(Key) -> bool) {
         let mut state = self.shared.lock();
+        state.table.end_commit(has_arrived);
         match result {
             Ok(()) => {
-                state.table.end_commit(has_arrived);
                 self.commits.failures = 0;
                 self.watch.up();
             }
             Err(failure) => {
-                // Whatever of it may have arrived is committed again.
-                state.table.end_commit(|_| false);
                 self.commits.failures += 1;
                 self.commits.due = Some(Instant::now() + BACKOFF);
                 let code = error::code(&failure);

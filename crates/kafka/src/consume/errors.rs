@@ -4,14 +4,16 @@ use std::time::{Duration, Instant};
 
 use polymq_core::broker::Event;
 use polymq_core::{ErrorKind, Origin, Result};
-use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::attachment::{PATIENCE, of_group};
-use super::session::{Session, raw};
+use super::session::Session;
 use super::shared::Phase;
+use super::sources::raw;
 use crate::error;
+use crate::settle::Key;
 
 /// How often it is said again that a partition cannot be read.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -81,7 +83,7 @@ impl Session<'_> {
         self.ranges.check_at = None;
         let fetches = self.shared.lock().table.fetches();
         for (key, next) in fetches {
-            let topic = self.fetcher.topic(key.origin);
+            let topic = self.topic(key);
             let partition = raw(key.partition);
             let asked = self.client.fetch_watermarks(topic, partition, PATIENCE);
             let Ok((low, high)) = asked else {
@@ -100,13 +102,26 @@ impl Session<'_> {
                     continue;
                 }
             };
-            match self.client.seek(topic, partition, Offset::Offset(go_on), PATIENCE) {
+            match self.read_from(key, go_on) {
                 Ok(()) => self.shared.lock().table.go_on_at(key, go_on),
                 Err(error) => {
-                    tracing::debug!(%error, topic, partition, "seeking again");
+                    tracing::debug!(%error, topic, partition, "reading on later");
                     self.ranges.check_at = Some(Instant::now() + PATIENCE);
                 }
             }
         }
+    }
+
+    /// Reads a partition from an offset on. librdkafka seeks only where it is fetching.
+    fn read_from(&self, key: Key, offset: i64) -> KafkaResult<()> {
+        let (topic, partition) = (self.topic(key), raw(key.partition));
+        let offset = Offset::Offset(offset);
+        if self.client.seek(topic, partition, offset, PATIENCE).is_ok() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, offset)?;
+        self.client.incremental_unassign(&list)?;
+        self.client.incremental_assign(&list)
     }
 }

@@ -9,8 +9,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Rebalance;
-use super::session::{Session, raw};
+use super::session::Session;
 use super::shared::Phase;
+use super::sources::raw;
 use super::starts::Placement;
 use crate::error;
 use crate::settle::Key;
@@ -72,6 +73,7 @@ impl Session<'_> {
         let ends = refused.iter().map(|key| (*key, Offset::End));
         let list = self.list_at(begins.chain(ends)).map_err(|e| error::native(&e))?;
         self.client.incremental_assign(&list).map_err(|e| unfollowed(&e))?;
+        self.fetcher.open(self.client, starts.iter().map(|start| start.key));
         let partitions = channel_partitions(starts.iter().map(|start| start.key));
         let mut state = self.shared.lock();
         for start in starts {
@@ -91,12 +93,13 @@ impl Session<'_> {
 
     /// Lets partitions go when nothing of them is in hand; `false` while they are waited for.
     fn revoke(&mut self, list: &TopicPartitionList) -> Result<bool> {
-        let keys: Vec<Key> = self.keys(list).into_iter().map(|(key, _)| key).collect();
+        let keys = self.keys(list);
         let is_lost = self.client.assignment_lost();
         if !is_lost && !self.has_left(&keys) {
             return Ok(false);
         }
         self.leaving = None;
+        self.fetcher.close(&keys);
         let stale = self.shared.lock().table.unassign(|key| keys.contains(&key));
         if !stale.is_empty() {
             self.shared.events.send(Event::LeaseLost { tokens: stale });
@@ -138,8 +141,7 @@ impl Session<'_> {
     ) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
         for (key, offset) in places {
-            let topic = self.fetcher.topic(key.origin);
-            list.add_partition_offset(topic, raw(key.partition), offset)?;
+            list.add_partition_offset(self.topic(key), raw(key.partition), offset)?;
         }
         Ok(list)
     }

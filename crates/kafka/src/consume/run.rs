@@ -75,6 +75,7 @@ impl Life {
             config.create_with_context(context).map_err(|e| error::client(&e))?;
         let waker = thread::current();
         client.set_nonempty_callback(move || waker.unpark());
+        let client = Arc::new(client);
         let mut session = Session::new(&self.wanted, &self.shared, &self.watch, &client);
         let end =
             attachment::join(&client, &self.wanted, &self.shared).and_then(|()| session.run());

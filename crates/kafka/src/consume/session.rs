@@ -1,19 +1,22 @@
 //! The loop of one client: fetch, follow rebalances, commit, turn partitions off and on, sleep.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use polymq_core::Result;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::Attach;
 use super::commits::Commits;
 use super::context::{Client, Rebalance};
 use super::errors::Ranges;
-use super::fetch::Fetcher;
+use super::fetch::{Burst, Fetcher};
 use super::rebalance::Leaving;
 use super::shared::{Closing, Phase, Shared};
+use super::sources::raw;
 use crate::context::Watch;
 use crate::settle::Key;
 
@@ -37,7 +40,7 @@ pub(super) struct Session<'a> {
     pub(super) wanted: &'a Attach,
     pub(super) shared: &'a Shared,
     pub(super) watch: &'a Watch,
-    pub(super) client: &'a Client,
+    pub(super) client: &'a Arc<Client>,
     pub(super) fetcher: Fetcher,
     pub(super) commits: Commits,
     pub(super) ranges: Ranges,
@@ -56,7 +59,7 @@ impl<'a> Session<'a> {
         wanted: &'a Attach,
         shared: &'a Shared,
         watch: &'a Watch,
-        client: &'a Client,
+        client: &'a Arc<Client>,
     ) -> Self {
         let interval = wanted.target.table().commit_interval.0;
         Self {
@@ -107,15 +110,20 @@ impl<'a> Session<'a> {
 
     /// Fetches a burst; says whether there was no more.
     fn fetch(&mut self) -> Result<bool> {
-        let clock = &*self.wanted.clock;
-        let burst = self.fetcher.fetch(self.client, self.shared, clock.now());
-        if burst.brought > 0 {
+        let now = self.wanted.clock.now();
+        let Burst { records, errors, is_drained } =
+            self.fetcher.fetch(self.client, self.shared, now);
+        if !records.is_empty() {
+            let mut state = self.shared.lock();
+            records.into_iter().for_each(|(key, record)| state.table.push(key, record));
+            drop(state);
+            self.shared.wake_receiver();
             self.watch.up();
         }
-        for (code, reason, is_fatal) in burst.errors {
+        for (code, reason, is_fatal) in errors {
             self.follow_error(code, &reason, is_fatal)?;
         }
-        Ok(burst.is_drained)
+        Ok(is_drained)
     }
 
     /// Pauses what is full, and resumes what no longer is.
@@ -177,24 +185,24 @@ impl<'a> Session<'a> {
     pub(super) fn list(&self, keys: impl IntoIterator<Item = Key>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for key in keys {
-            list.add_partition(self.fetcher.topic(key.origin), raw(key.partition));
+            list.add_partition(self.topic(key), raw(key.partition));
         }
         list
     }
 
-    /// The partitions of a list, with the offset of each.
-    pub(super) fn keys(&self, list: &TopicPartitionList) -> Vec<(Key, Offset)> {
+    /// The partitions of a list.
+    pub(super) fn keys(&self, list: &TopicPartitionList) -> Vec<Key> {
         let elements = list.elements();
-        let known = elements.iter().filter_map(|element| {
-            let partition = u32::try_from(element.partition()).ok()?;
-            let origin = self.fetcher.origin(element.topic())?;
-            Some((Key { origin, partition }, element.offset()))
-        });
-        known.collect()
+        elements.iter().filter_map(|element| self.key(element)).collect()
     }
-}
 
-/// A partition's number as librdkafka has it.
-pub(super) fn raw(partition: u32) -> i32 {
-    i32::try_from(partition).unwrap_or(i32::MAX)
+    /// The partition that an element of a list is about.
+    pub(super) fn key(&self, element: &TopicPartitionListElem<'_>) -> Option<Key> {
+        self.fetcher.sources.key(element.topic(), element.partition())
+    }
+
+    /// The topic of a partition.
+    pub(super) fn topic(&self, key: Key) -> &str {
+        self.fetcher.sources.topic(key.origin)
+    }
 }

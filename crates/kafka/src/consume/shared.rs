@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
 use polymq_core::broker::{EventSender, Settlement, Token};
-use polymq_core::{Clock, Delivery, Error, Result, Timestamp};
+use polymq_core::{Clock, Delivery, Error, Origin, Result, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -205,15 +205,15 @@ enum Taken {
 }
 
 impl State {
-    /// There is room for another burst.
+    /// There is room for another burst of the channel.
     pub(super) fn has_room(&self, now: Timestamp, buffer: usize) -> bool {
-        let (count, bytes) = self.table.backlog(now);
+        let (count, bytes) = self.table.backlog(Origin::Channel, now);
         count <= buffer / 2 && bytes <= settings::BUFFER_BYTES / 2
     }
 
-    /// How many more messages fit.
+    /// How many more messages of the channel fit.
     pub(super) fn room(&self, now: Timestamp, buffer: usize) -> usize {
-        let (count, bytes) = self.table.backlog(now);
+        let (count, bytes) = self.table.backlog(Origin::Channel, now);
         if bytes >= settings::BUFFER_BYTES { 0 } else { buffer.saturating_sub(count) }
     }
 }

@@ -6,7 +6,8 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::attachment::PATIENCE;
-use super::session::{Session, raw};
+use super::session::Session;
+use super::sources::raw;
 use crate::error;
 use crate::settle::{Key, Start};
 
@@ -58,8 +59,8 @@ impl Session<'_> {
                     None => *is_known.insert(self.is_group_known()?),
                 };
             if is_new {
-                let topic = self.fetcher.topic(key.origin);
-                let (low, _) = self.client.fetch_watermarks(topic, raw(key.partition), PATIENCE)?;
+                let (topic, partition) = (self.topic(key), raw(key.partition));
+                let (low, _) = self.client.fetch_watermarks(topic, partition, PATIENCE)?;
                 placement.starts.push(Start { key, offset: low, starts: None });
             } else {
                 placement.refused.push(key);
@@ -98,16 +99,12 @@ impl Session<'_> {
         let mut committed = Vec::new();
         for element in list.elements() {
             element.error()?;
-            let (Ok(partition), Some(origin)) =
-                (u32::try_from(element.partition()), self.fetcher.origin(element.topic()))
-            else {
-                continue;
-            };
+            let Some(key) = self.key(&element) else { continue };
             let place = match element.offset() {
                 Offset::Offset(offset) => Some((offset, read(element.metadata()))),
                 _ => None,
             };
-            committed.push((Key { origin, partition }, place));
+            committed.push((key, place));
         }
         Ok(committed)
     }

@@ -3,7 +3,9 @@ use std::time::Duration;
 use polymq_core::{Message, Timestamp};
 use rdkafka::message::Headers;
 
-use super::{Form, Reading, Received, header_bytes, headers, wire_size};
+use super::read::Received;
+use super::write::header_bytes;
+use super::{Form, Reading, headers, wire_size};
 
 fn through(message: &Message, form: Form) -> Received {
     let key = match form {

@@ -55,15 +55,17 @@ impl Keeper {
                 }
             }
         }
-        self.shared.producer().take();
     }
 
     /// How to make another producer, if this one is of no more use.
     fn successor(&mut self) -> Option<ClientConfig> {
         let reports = self.producer.context();
-        let is_broken = reports.is_broken() || self.producer.client().fatal_error().is_some();
+        let is_broken = reports.is_broken();
         if !is_broken && !reports.is_refused() {
             return None;
+        }
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            self.shared.watch.trouble(code, &reason);
         }
         self.pause = Instant::now() + PAUSE;
         match session::config(&self.shared.target) {
@@ -93,7 +95,11 @@ impl Keeper {
         self.config = config;
         self.producer = Arc::clone(&producer);
         self.send_again();
-        *self.shared.producer() = Some(producer);
+        let mut current = self.shared.producer();
+        if self.shared.phase() != CLOSED {
+            *current = Some(producer);
+        }
+        drop(current);
         self.shared.ledger.look();
         Ok(())
     }

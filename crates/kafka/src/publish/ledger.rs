@@ -160,3 +160,76 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use polymq_core::broker::{Confirmation, Destination};
+    use polymq_core::{ChannelName, Message};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::error;
+
+    fn call(count: usize, bytes: usize) -> Arc<Call> {
+        let to = Destination::Channel(ChannelName::new("orders").unwrap());
+        let send = || Send::new(to.clone(), Message::new(vec![0; bytes]));
+        let sends = std::iter::repeat_with(send).take(count).collect();
+        Arc::new(Call::new(sends, Instant::now() + Duration::from_secs(60)))
+    }
+
+    fn entered(ledger: &Ledger, call: &Arc<Call>, first: usize, is_away: bool) -> Vec<usize> {
+        let mut keys = Vec::new();
+        ledger.enter(call, first, is_away, &mut keys);
+        keys
+    }
+
+    #[test]
+    fn small_messages_fill_it_by_number() {
+        let (ledger, call) = (Ledger::new(200, "test"), call(300, 1));
+        let first = entered(&ledger, &call, 0, false);
+        assert_eq!(first.len(), PIECE);
+        assert_eq!(entered(&ledger, &call, PIECE, false).len(), 200 - PIECE);
+        assert_eq!(entered(&ledger, &call, 200, false).len(), 0);
+        ledger.leave(first[0]);
+        assert_eq!(entered(&ledger, &call, 200, false).len(), 1);
+    }
+
+    #[test]
+    fn large_messages_fill_it_by_bytes_and_one_of_any_size_gets_in() {
+        let (ledger, call) = (Ledger::new(200, "test"), call(3, BYTES - 1));
+        let keys = entered(&ledger, &call, 0, false);
+        assert_eq!(keys.len(), 2);
+        keys.into_iter().for_each(|key| drop(ledger.leave(key)));
+        assert_eq!(entered(&ledger, &call, 2, false).len(), 1);
+    }
+
+    #[test]
+    fn while_no_broker_can_be_reached_one_piece_gets_in() {
+        let (ledger, call) = (Ledger::new(1000, "test"), call(300, 1));
+        assert_eq!(entered(&ledger, &call, 0, true).len(), PIECE);
+        assert_eq!(entered(&ledger, &call, PIECE, true).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_is_woken_by_the_first_that_leaves() {
+        let (ledger, call) = (Ledger::new(1, "test"), call(2, 1));
+        let keys = entered(&ledger, &call, 0, false);
+        ledger.leave(keys[0]);
+        tokio::time::timeout(Duration::from_secs(5), ledger.room()).await.unwrap();
+        ledger.empty().await;
+    }
+
+    #[test]
+    fn what_another_producer_may_have_sent_is_owed_in_order_and_never_rejected() {
+        let (ledger, call) = (Ledger::new(10, "test"), call(3, 1));
+        let keys = entered(&ledger, &call, 0, false);
+        call.hand(3);
+        ledger.settle(keys[0], Outcome::Confirmed(Confirmation::default()));
+        let owed: Vec<_> = ledger.doubt().into_iter().map(|(_, entry)| entry.index).collect();
+        assert_eq!(owed, [1, 2]);
+        ledger.settle(keys[1], Outcome::Rejected(error::late("test")));
+        assert!(matches!(call.end(|_| error::late("test"))[1], Outcome::Unconfirmed(_)));
+    }
+}

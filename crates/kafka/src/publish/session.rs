@@ -85,6 +85,15 @@ impl Reports {
         self.is_refused.load(Ordering::Relaxed)
     }
 
+    fn answered(&self) {
+        if self.is_refused() {
+            self.is_refused.store(false, Ordering::Relaxed);
+        }
+        if self.watch.is_down() {
+            self.watch.up();
+        }
+    }
+
     /// From now on only what was stored counts: another producer sends everything else.
     pub(super) fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Relaxed);
@@ -115,9 +124,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, report: &DeliveryResult<'_>, key: usize) {
         match report {
             Ok(message) => {
-                if self.watch.is_down() {
-                    self.watch.up();
-                }
+                self.answered();
                 self.ledger.settle(key, verdict::stored(message));
             }
             Err(_) if self.is_given_up.load(Ordering::Relaxed) => {}

@@ -40,9 +40,6 @@ pub(super) fn is_end_of_producer(error: &KafkaError) -> bool {
         error::code(error),
         Some(
             Code::Fatal
-                | Code::State
-                | Code::Fenced
-                | Code::ProducerFenced
                 | Code::PurgeQueue
                 | Code::PurgeInflight
                 | Code::OutOfOrderSequenceNumber

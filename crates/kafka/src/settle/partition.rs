@@ -204,6 +204,12 @@ impl<T: Clone> Partition<T> {
         self.is_lost || self.track.buffered() >= count / part || self.track.bytes() >= bytes / part
     }
 
+    /// How many more messages are fetched ahead while it waits.
+    pub(super) fn lookahead(&self) -> usize {
+        let fits = self.track.bytes() < LOOKAHEAD.1;
+        if fits { LOOKAHEAD.0.saturating_sub(self.track.buffered()) } else { 0 }
+    }
+
     /// What is buffered of it is not for now.
     pub(super) fn waits(&self, now: u64) -> bool {
         self.is_careful() || self.track.next_release().is_some_and(|at| at > now)

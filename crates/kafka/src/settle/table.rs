@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use polymq_core::broker::{Settlement, Token};
-use polymq_core::{Delivery, Error, Message, Position, Timestamp};
+use polymq_core::{Delivery, Error, Message, Origin, Position, Timestamp};
 
 use super::partition::{Commit, Key, Opening, Partition, Start};
 use super::tokens::{self, LAST_TRACK};
@@ -170,10 +170,21 @@ impl Table {
         self.partitions.iter().map(|p| p.track.buffered()).sum()
     }
 
-    /// What is buffered and could be handed out now, in messages and bytes.
-    pub(crate) fn backlog(&self, now: Timestamp) -> (usize, usize) {
-        let going = self.partitions.iter().filter(|p| !p.waits(now.as_millis()));
+    /// What is buffered of a source and could be handed out now, in messages and bytes.
+    pub(crate) fn backlog(&self, origin: Origin, now: Timestamp) -> (usize, usize) {
+        let going = |p: &&Partition<Item>| p.key.origin == origin && !p.waits(now.as_millis());
+        let going = self.partitions.iter().filter(going);
         going.fold((0, 0), |(n, b), p| (n + p.track.buffered(), b + p.track.bytes()))
+    }
+
+    /// How many more messages fit of a partition of the inbox, of which `buffer` may be due.
+    pub(crate) fn inbox_room(&self, key: Key, now: Timestamp, buffer: usize) -> usize {
+        let partition = self.partitions.iter().find(|partition| partition.key == key);
+        let due = || self.backlog(Origin::RetryInbox, now).0;
+        partition.map_or(usize::MAX, |p| match p.waits(now.as_millis()) {
+            true => p.lookahead(),
+            false => buffer.saturating_sub(due()),
+        })
     }
 
     /// Done, and repeated after a crash.

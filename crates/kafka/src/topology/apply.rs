@@ -77,9 +77,17 @@ fn with_rights(error: Error) -> Error {
     }
 }
 
+/// Of a topic that was just created, the metadata names leaders that don't know of it yet.
 fn begin(target: &Target, group: &Group, deadline: Instant) -> Result<()> {
     let session = Session::open(target, Some(&group.id), deadline)?;
-    offsets::begin(&session, &group.topic, group.start)
+    loop {
+        match offsets::begin(&session, &group.topic, group.start) {
+            Err(e) if e.kind() == ErrorKind::Disconnected && !session.left().is_zero() => {
+                thread::sleep(GLANCE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Creates topics, and waits until they can be written and read.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use polymq_core::broker::{Broker, Capability, ChannelKind, ChannelSpec};
+use polymq_core::broker::{Broker, Capability, ChannelKind, ChannelRole, ChannelSpec};
 use polymq_core::{ChannelName, Result};
 
 use crate::ledger::Tally;
@@ -100,6 +100,9 @@ impl Case {
     pub(super) fn shape(&self) -> Result<ChannelSpec> {
         let has = |capability| self.needs.contains(&Need::Has(capability));
         let mut spec = ChannelSpec::queue(ChannelName::new("shape")?);
+        if has(Capability::BrowseRemove) {
+            spec.role = ChannelRole::DeadLetter;
+        }
         spec.ordered = has(Capability::OrderByKey);
         if has(Capability::Topic) {
             spec.kind = ChannelKind::Topic;

@@ -1,9 +1,6 @@
-use std::env;
-
 use polymq_core::{Error, ErrorKind, Result};
 use testcontainers::bollard::Docker;
 use testcontainers::core::client::docker_client_instance;
-use url::Url;
 
 /// The engine that `DOCKER_HOST` names, or the one of this machine.
 ///
@@ -19,14 +16,7 @@ pub(super) fn no_engine(source: impl std::error::Error + Send + Sync + 'static) 
     Error::new(ErrorKind::Disconnected, "no container engine answers, and the test needs a broker")
         .with_source(source)
         .with_help(
-            "start Docker or Podman (DOCKER_HOST names a socket elsewhere), or name a running broker: \
-             TEST_RABBITMQ_URL=amqp://guest:guest@localhost:5672, TEST_KAFKA_URL=kafka://localhost:9092",
+            "start Docker or Podman (DOCKER_HOST names a socket elsewhere), or name a running broker, such as \
+             TEST_RABBITMQ_URL=amqp://guest:guest@localhost:5672 or TEST_KAFKA_URL=kafka://localhost:9092",
         )
-}
-
-/// Where the ports of containers will be, as far as that is known before there is one: the engine's
-/// host, or none if the engine is on this machine.
-pub(super) fn elsewhere() -> Option<String> {
-    let url = Url::parse(&env::var("DOCKER_HOST").ok()?).ok()?;
-    url.host_str().filter(|host| !host.is_empty()).map(str::to_owned)
 }

@@ -28,11 +28,15 @@
 //! | `TEST_KAFKA_URL` | a Kafka that runs already and asks for no password: no container is used | |
 //! | `TEST_KAFKA_IMAGE` | the image's name | `apache/kafka`; `polymq/kafka` where only that is there |
 //! | `TEST_KAFKA_TAG` | the image's tag | `4.2.0` |
+//! | `TEST_NATS_URL` | a NATS server with JetStream that runs already: no container is used | |
+//! | `TEST_NATS_IMAGE` | the image's name | `nats`; `polymq/nats` where only that is there |
+//! | `TEST_NATS_TAG` | the image's tag | `2.15` |
 //! | `DOCKER_HOST` | the container engine | `/var/run/docker.sock` |
 //!
 //! The user of a running RabbitMQ must be allowed to make virtual hosts. A Kafka's container keeps its
-//! ports to this machine, and tells its clients so, unless `DOCKER_HOST` names another one. Where no image registry
-//! answers, `docker/` of polymq's repository builds an equivalent image from Debian's packages.
+//! ports to this machine, and tells its clients so, unless `DOCKER_HOST` names another one. Where no
+//! image registry answers, `docker/` of polymq's repository builds equivalent images from Debian's
+//! packages.
 
 mod container;
 mod engine;
@@ -41,6 +45,8 @@ mod image;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod leftovers;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod server;
@@ -49,7 +55,9 @@ mod setup;
 pub use container::Container;
 pub use image::Image;
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore};
+pub use kafka::{Kafka, KafkaNamespace, KafkaServer, Keystore, kafka};
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsNamespace, NatsServer};
 #[cfg(feature = "rabbitmq")]
 pub(crate) use rabbitmq::connect;
 #[cfg(feature = "rabbitmq")]

@@ -13,12 +13,15 @@ pub struct Setup {
     ports: &'static [u16],
     environment: Environment,
     loopback: bool,
+    command: Vec<String>,
+    files: Vec<(String, String)>,
 }
 
 impl Setup {
     /// The container's ports; each gets one of the host's, on all its addresses.
     pub(super) fn new(ports: &'static [u16]) -> Self {
-        Self { ports, environment: Box::new(|_| Vec::new()), loopback: false }
+        let environment: Environment = Box::new(|_| Vec::new());
+        Self { ports, environment, loopback: false, command: Vec::new(), files: Vec::new() }
     }
 
     /// Keeps the ports to this machine.
@@ -38,6 +41,20 @@ impl Setup {
         self
     }
 
+    /// Gives the image's program these arguments.
+    #[cfg(feature = "nats")]
+    pub(super) fn with_command(mut self, arguments: &[&str]) -> Self {
+        self.command = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self
+    }
+
+    /// Adds a file.
+    #[cfg(feature = "nats")]
+    pub(super) fn with_file(mut self, path: &str, text: &str) -> Self {
+        self.files.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Ports of the host are chosen now: those that the engine chooses change with each start.
     pub(super) fn apply(
         &self,
@@ -49,6 +66,12 @@ impl Setup {
         }
         for (name, value) in (self.environment)(&free) {
             request = request.with_env_var(name, value);
+        }
+        if !self.command.is_empty() {
+            request = request.with_cmd(&self.command);
+        }
+        for (path, text) in &self.files {
+            request = request.with_copy_to(path, text.clone().into_bytes());
         }
         if self.loopback {
             request = request.with_host_config_modifier(|host| {

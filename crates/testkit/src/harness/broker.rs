@@ -67,10 +67,23 @@ impl TestBroker {
         }
     }
 
+    /// A Kafka, in real time: what it has is the namespace's.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn kafka(namespace: crate::containers::KafkaNamespace) -> Self {
+        Self {
+            adapter: Arc::new(polymq_kafka::adapter()),
+            clock: Arc::new(polymq_core::SystemClock),
+            url: namespace.url(),
+            place: Place::Namespace(Arc::new(namespace)),
+            stores: Arc::default(),
+        }
+    }
+
     /// Replaces every broker of the configuration by this one. It is empty and has no nodes to copy
     /// to: how the configured one is reached, and what is there already, says nothing of it.
     pub(super) fn carry(&self, config: &mut Config) {
         config.topology = TopologyPolicy::CreateMissing;
+        self.place.carry(config);
         for broker in config.brokers.values_mut() {
             broker.settings.remove(self.adapter.name());
             broker.credentials = Arc::new(InTheUrl);

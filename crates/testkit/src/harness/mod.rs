@@ -10,7 +10,7 @@
 //! in `spawn_blocking`, which holds time.
 //!
 //! The same test runs on a real broker with [`start_on`] and, say, `polymq_testkit::rabbitmq()` of
-//! the feature `rabbitmq`: there time is real, and delays are waited for.
+//! the feature `rabbitmq`, or `kafka()` of the feature `kafka`: there time is real, and delays are waited for.
 //!
 //! ```
 //! use polymq_core::config::Config;
@@ -64,5 +64,5 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub use idle::{Busy, idle};
 pub use published::Published;
 pub use start::{start, start_on};
-#[cfg(feature = "rabbitmq")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 pub(crate) use time::require_real_time;

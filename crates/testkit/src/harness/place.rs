@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use polymq_core::Result;
+use polymq_core::config::Config;
 use polymq_core::memory::MemoryServer;
 
 /// How long to wait before looking again, and how often nothing is to be seen.
@@ -18,7 +19,7 @@ impl Pace {
     /// In virtual time, where nothing is on its way while somebody looks.
     pub(super) const VIRTUAL: Self =
         Self { first: Duration::from_millis(1), longest: Duration::from_secs(1), looks: 1 };
-    #[cfg(feature = "rabbitmq")]
+    #[cfg(feature = "containers")]
     const REAL: Self =
         Self { first: Duration::from_millis(20), longest: Duration::from_millis(200), looks: 2 };
 }
@@ -32,14 +33,26 @@ pub(super) enum Place {
     /// A virtual host, in real time.
     #[cfg(feature = "rabbitmq")]
     Vhost(std::sync::Arc<crate::containers::Vhost>),
+    /// A namespace on a Kafka, in real time.
+    #[cfg(feature = "kafka")]
+    Namespace(std::sync::Arc<crate::containers::KafkaNamespace>),
 }
 
 impl Place {
     pub(super) fn pace(&self) -> Pace {
         match self {
             Self::Memory(_) => Pace::VIRTUAL,
-            #[cfg(feature = "rabbitmq")]
-            Self::Vhost(_) => Pace::REAL,
+            #[cfg(feature = "containers")]
+            _ => Pace::REAL,
+        }
+    }
+
+    /// Gives the configuration the namespace that this is, where it is one.
+    #[allow(unused_variables, reason = "used where a feature brings such a place")]
+    pub(super) fn carry(&self, config: &mut Config) {
+        #[cfg(feature = "kafka")]
+        if let Self::Namespace(namespace) = self {
+            config.namespace = namespace.name().clone();
         }
     }
 
@@ -47,8 +60,8 @@ impl Place {
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Memory(_) => Duration::from_secs(30 * 86_400),
-            #[cfg(feature = "rabbitmq")]
-            Self::Vhost(_) => Duration::from_secs(60),
+            #[cfg(feature = "containers")]
+            _ => Duration::from_secs(60),
         }
     }
 
@@ -56,8 +69,8 @@ impl Place {
     pub(super) fn server(&self) -> Option<&MemoryServer> {
         match self {
             Self::Memory(server) => Some(server),
-            #[cfg(feature = "rabbitmq")]
-            Self::Vhost(_) => None,
+            #[cfg(feature = "containers")]
+            _ => None,
         }
     }
 
@@ -68,6 +81,9 @@ impl Place {
             Self::Memory(_) => Ok(0),
             #[cfg(feature = "rabbitmq")]
             Self::Vhost(vhost) => vhost.delayed().await,
+            // A retry inbox counts what waits in it.
+            #[cfg(feature = "kafka")]
+            Self::Namespace(_) => Ok(0),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn make_virtual(caller: &Location<'_>) {
 ///
 /// # Panics
 /// When it is virtual, with what to change.
-#[cfg(feature = "rabbitmq")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 pub(crate) fn require_real_time(caller: &Location<'_>) {
     assert!(
         !is_paused(),

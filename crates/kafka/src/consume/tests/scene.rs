@@ -31,11 +31,21 @@ pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+fn url() -> String {
+    std::env::var("TEST_KAFKA_URL").unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned())
+}
+
+fn clients() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", url().trim_start_matches("kafka://"));
+    config
+}
+
 pub(super) struct Scene {
     url: String,
     pub(super) group: GroupLayout,
     partitions: i32,
-    producer: BaseProducer,
+    producer: Arc<BaseProducer>,
     admin: AdminClient<DefaultClientContext>,
 }
 
@@ -49,11 +59,6 @@ impl Scene {
 
     /// The same, but the group has committed nothing.
     pub(super) async fn without_offsets(partitions: i32) -> Self {
-        let url =
-            std::env::var("TEST_KAFKA_URL").unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned());
-        let servers = url.trim_start_matches("kafka://");
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", servers);
         let stem = format!("consume-test.{:016x}", rand::random::<u64>());
         let group = GroupLayout {
             id: stem.as_str().into(),
@@ -64,9 +69,9 @@ impl Scene {
         let scene = Self {
             group,
             partitions,
-            producer: config.create().unwrap(),
-            admin: config.create().unwrap(),
-            url,
+            producer: Arc::new(clients().create().unwrap()),
+            admin: clients().create().unwrap(),
+            url: url(),
         };
         scene.create_topic().await;
         scene.create(&scene.group.inbox, tiers::COUNT as i32).await;
@@ -105,8 +110,7 @@ impl Scene {
     }
 
     fn reader(&self) -> BaseConsumer {
-        ClientConfig::new()
-            .set("bootstrap.servers", self.url.trim_start_matches("kafka://"))
+        clients()
             .set("group.id", &*self.group.id)
             .set("enable.auto.commit", "false")
             .create()
@@ -162,8 +166,24 @@ impl Scene {
 
     /// Puts a text into the inbox, to be released at a moment.
     pub(super) fn publish_inbox(&self, tier: i32, text: u32, release: Timestamp) {
+        self.put_inbox(tier, text, release);
+        self.flush();
+    }
+
+    /// The same, to be flushed.
+    pub(super) fn put_inbox(&self, tier: i32, text: u32, release: Timestamp) {
         self.put(&self.group.inbox, tier, text, Some(release));
+    }
+
+    pub(super) fn flush(&self) {
         self.producer.flush(PATIENCE).unwrap();
+    }
+
+    /// The same group on other brokers.
+    pub(super) fn at(&self, url: &str) -> Self {
+        let (url, group) = (url.to_owned(), self.group.clone());
+        let (producer, admin) = (Arc::clone(&self.producer), clients().create().unwrap());
+        Self { url, group, partitions: self.partitions, producer, admin }
     }
 
     fn put(&self, topic: &str, partition: i32, text: u32, release: Option<Timestamp>) {

@@ -1,4 +1,4 @@
-//! Publishing to a broker that runs: `TEST_KAFKA_URL` names it.
+//! Publishing to a broker that runs, and to librdkafka's own simulation of one that fails.
 
 mod order;
 mod outcomes;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use polymq_core::broker::{Destination, Event, Outcome, Send};
 use polymq_core::{ErrorKind, GroupName, Message};
+use polymq_testkit::containers::KafkaServer;
 use rdkafka::mocking::MockCluster;
 use tokio::time::Instant;
 
@@ -13,10 +14,10 @@ fn rejected(outcome: &Outcome, kind: ErrorKind) {
     assert!(error.to_string().contains("test"), "the broker is named: {error}");
 }
 
-/// librdkafka's own simulation of a cluster: it can be made to stall and to go away.
+/// librdkafka's own simulation of a cluster: it can be made to go away.
 fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Scene) {
     let cluster = MockCluster::new(1).unwrap();
-    let scene = Scene::at(&format!("kafka://{}", cluster.bootstrap_servers()));
+    let scene = Scene::at(format!("kafka://{}", cluster.bootstrap_servers()));
     cluster.create_topic(&scene.name("orders"), 4, 1).unwrap();
     (cluster, scene)
 }
@@ -37,8 +38,22 @@ async fn a_topic_that_is_missing_rejects_and_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_user_may_not_write_to_rejects() {
+    let server = KafkaServer::shared().await.unwrap();
+    let mut scene = Scene::new().await;
+    let topic = scene.name("orders");
+    let rule = ["--deny-principal", "User:alice", "--operation", "Write", "--topic", &topic];
+    server.tool("kafka-acls", &[&["--add"][..], &rule].concat()).await.unwrap();
+    scene.as_alice(&server);
+    let publisher = scene.publisher("");
+    let outcomes = publisher.publish(vec![numbered(0, "k")], soon()).await;
+    server.tool("kafka-acls", &[&["--remove", "--force"][..], &rule].concat()).await.unwrap();
+    rejected(&outcomes[0], ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_missing_is_found_once_it_is_there() {
-    let scene = Scene::at(&super::scene::url());
+    let scene = Scene::bare().await;
     let publisher = scene.publisher("");
     rejected(&publisher.publish(vec![numbered(0, "k")], soon()).await[0], ErrorKind::NotFound);
     scene.create(&scene.name("orders"), 12, &[]).await;
@@ -51,7 +66,7 @@ async fn a_topic_that_was_missing_is_found_once_it_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_rejected_by_us_or_by_the_broker_and_its_neighbours_are_not() {
-    let scene = Scene::at(&super::scene::url());
+    let scene = Scene::bare().await;
     scene.create(&scene.name("orders"), 1, &[("max.message.bytes", "20000")]).await;
     let publisher = scene.publisher("max_message_bytes = '100kB'");
     let large = |bytes: usize| vec![to_channel(Message::new(vec![0; bytes]))];
@@ -80,7 +95,7 @@ async fn what_makes_no_sense_is_rejected_in_its_place() {
 async fn while_no_broker_can_be_reached_only_the_first_are_in_doubt_at_the_deadline() {
     // A port that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let scene = Scene::at(&format!("kafka://127.0.0.1:{port}"));
+    let scene = Scene::at(format!("kafka://127.0.0.1:{port}"));
     let mut events = scene.events.subscribe();
     let publisher = scene.publisher("publish_window = 3");
     let event = tokio::time::timeout(Duration::from_secs(5), events.recv()).await.unwrap();
@@ -104,16 +119,22 @@ async fn while_no_broker_can_be_reached_only_the_first_are_in_doubt_at_the_deadl
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_broker_does_not_answer_is_unconfirmed_at_the_deadline() {
-    let (cluster, scene) = mock();
+async fn what_a_broker_does_not_answer_is_unconfirmed_at_the_deadline_and_may_be_stored_later() {
+    let server = KafkaServer::dedicated("4.2", "paused").await.unwrap();
+    let container = server.container().expect("a broker of the tests' own");
+    let scene = Scene::on(&server).await;
     let publisher = scene.publisher("");
     confirmed(&publisher.publish(vec![numbered(0, "k")], soon()).await);
-    cluster.broker_round_trip_time(1, Duration::from_secs(5)).unwrap();
+    container.pause().await.unwrap();
     let start = Instant::now();
     let outcomes =
         publisher.publish(vec![numbered(1, "k")], start + Duration::from_millis(500)).await;
+    let took = start.elapsed();
+    container.resume().await.unwrap();
     assert!(matches!(&outcomes[0], Outcome::Unconfirmed(e) if e.kind() == ErrorKind::Timeout));
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    confirmed(&publisher.publish(vec![numbered(2, "k")], soon()).await);
+    assert_eq!(numbers(&scene.stored(&scene.name("orders")).await, "k"), [0, 1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use polymq_core::broker::{
 };
 use polymq_core::config::Settings;
 use polymq_core::{ChannelName, Message, Namespace, system_clock};
+use polymq_testkit::containers::{KafkaNamespace, KafkaServer};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -42,31 +43,48 @@ pub(super) fn to_channel(message: Message) -> Send {
     Send::new(Destination::Channel(channel(CHANNEL)), message)
 }
 
-/// The broker that `TEST_KAFKA_URL` names.
-pub(super) fn url() -> String {
-    std::env::var("TEST_KAFKA_URL").expect("TEST_KAFKA_URL names a broker for tests")
-}
-
 /// Queue `orders` with 12 partitions, and a dead-letter channel.
 pub(super) struct Scene {
     pub(super) topology: Topology,
     pub(super) events: EventSender,
-    pub(super) url: String,
+    /// Where publishers go.
+    url: String,
+    /// Where the topics are made and read; it removes them.
+    namespace: Option<KafkaNamespace>,
 }
 
 impl Scene {
-    /// On a broker, whose topics are still to be made.
-    pub(super) fn at(url: &str) -> Self {
+    /// On librdkafka's simulation of a cluster, or none at all.
+    pub(super) fn at(url: String) -> Self {
         let namespace = Namespace::new(format!("t{:016x}", rand::random::<u64>())).unwrap();
+        Self::named(url, namespace, None)
+    }
+
+    /// Without topics.
+    pub(super) async fn bare() -> Self {
+        Self::within(&KafkaServer::shared().await.unwrap())
+    }
+
+    fn within(server: &KafkaServer) -> Self {
+        let namespace = server.namespace().unwrap();
+        Self::named(namespace.url(), namespace.name().clone(), Some(namespace))
+    }
+
+    fn named(url: String, namespace: Namespace, owned: Option<KafkaNamespace>) -> Self {
         let channels =
             vec![ChannelSpec::queue(channel(CHANNEL)), ChannelSpec::dead_letter(channel(DEAD))];
         let topology = Topology { namespace, channels };
-        Self { topology, events: EventSender::default(), url: url.to_owned() }
+        Self { topology, events: EventSender::default(), url, namespace: owned }
     }
 
     /// With topics.
     pub(super) async fn new() -> Self {
-        let scene = Self::at(&url());
+        Self::on(&KafkaServer::shared().await.unwrap()).await
+    }
+
+    /// With topics, on this broker.
+    pub(super) async fn on(server: &KafkaServer) -> Self {
+        let scene = Self::within(server);
         for spec in &scene.topology.channels {
             let partitions = match spec.role {
                 ChannelRole::Application => 12,
@@ -80,6 +98,12 @@ impl Scene {
             .create(&inbox, tiers::COUNT, &[("message.timestamp.after.max.ms", after.as_str())])
             .await;
         scene
+    }
+
+    /// As `alice` from now on, who has to log in.
+    pub(super) fn as_alice(&mut self, server: &KafkaServer) {
+        let address = server.sasl_address().expect("a broker of the tests' own, with users");
+        self.url = format!("kafka://alice:alice@{address}");
     }
 
     /// The topic of this name in the namespace.
@@ -100,9 +124,9 @@ impl Scene {
     }
 
     fn client(&self) -> ClientConfig {
-        let servers = self.url.rsplit(['/', '@']).next().unwrap();
+        let url = self.namespace.as_ref().map_or_else(|| self.url.clone(), KafkaNamespace::url);
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", servers);
+        config.set("bootstrap.servers", url.trim_start_matches("kafka://"));
         config
     }
 

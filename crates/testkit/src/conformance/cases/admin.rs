@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use polymq_core::broker::{
-    Admin, Capability, Depth, Destination, Send, Settlement, Source, StartPosition,
+    Admin, Capability, ChannelSpec, Depth, Destination, Send, Settlement, Source, StartPosition,
 };
 use polymq_core::{Clock, ErrorKind, Message, SystemClock};
 
 use crate::Fixture;
 use crate::conformance::case::case;
 use crate::conformance::kit::{
-    Arrivals, Readers, Scene, channel, group, id_of, publish, publish_one, queue, receive, settle,
-    soon, subscribe, texts,
+    Arrivals, Readers, Scene, channel, group, id_of, keyed, publish, publish_one, queue, receive,
+    settle, soon, subscribe, texts,
 };
 use crate::conformance::{Case, Need};
 use crate::ledger::{Ledger, Tally};
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
         "browse-remove",
         browse_remove,
         [Need::Has(Capability::Browse), Need::Has(Capability::BrowseRemove)],
-        "A peeked message can be removed, and no other goes with it; one that has gone is an error."
+        "A peeked dead letter can be removed, and no other goes with it; one that has gone is an error."
     ),
     case!(
         "purge",
@@ -62,7 +62,10 @@ async fn expect(
     for _ in 0..200 {
         last = admin.depth(source).await?;
         let as_told = |told: Option<u64>, expected| told.is_none_or(|told| told == expected);
-        if last.ready == ready && as_told(last.in_flight, hand) && as_told(last.delayed, late) {
+        // A log doesn't tell what is in flight from what is ready: both are its lag.
+        let is_lag = last.in_flight.is_none() && last.ready == ready + hand;
+        let is_ready = last.ready == ready || is_lag;
+        if is_ready && as_told(last.in_flight, hand) && as_told(last.delayed, late) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -101,7 +104,8 @@ async fn browse(fixture: &dyn Fixture) -> Result<Tally> {
     let scene = Scene::new(fixture).await?;
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
-    let messages = texts("m", 25);
+    // Of one key: in one partition, where there are some.
+    let messages = keyed("m", 25, 1);
     publish(&*broker, &ledger, "q", messages.clone()).await?;
     for _ in 0..2 {
         let mut look = broker.admin().browse(&source()?, StartPosition::Earliest).await?;
@@ -128,10 +132,11 @@ async fn browse(fixture: &dyn Fixture) -> Result<Tally> {
 
 async fn browse_remove(fixture: &dyn Fixture) -> Result<Tally> {
     let scene = Scene::new(fixture).await?;
-    let broker = scene.broker(vec![queue("q")?]).await?;
+    let broker = scene.broker(vec![ChannelSpec::dead_letter(channel("q")?)]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;
-    let mut look = broker.admin().browse(&source()?, StartPosition::Earliest).await?;
+    let dead_letters = Source::DeadLetter(channel("q")?);
+    let mut look = broker.admin().browse(&dead_letters, StartPosition::Earliest).await?;
     let peeked = look.next(10).await?;
     let chosen: Vec<_> = peeked.iter().filter(|p| id_of(&p.message).ends_with('3')).collect();
     ensure!(chosen.len() == 1, "{} of 10 peeked end in 3", chosen.len());
@@ -155,11 +160,21 @@ async fn purge(fixture: &dyn Fixture) -> Result<Tally> {
     let broker = scene.broker(vec![queue("q")?]).await?;
     let ledger = Arc::new(Ledger::default());
     publish(&*broker, &Ledger::default(), "q", texts("purged", 20)).await?;
-    let consumer = subscribe(&*broker, "q", "q", 5).await?;
+    let mut consumer = subscribe(&*broker, "q", "q", 5).await?;
     let in_hand = receive(&*consumer, 5).await?;
-    let purged = broker.admin().purge(&source()?).await?;
-    ensure!(purged == 15, "{purged} were purged, not the 15 that waited");
+    let purged = broker.admin().purge(&source()?).await;
     settle(&*consumer, &in_hand, Settlement::Ack).await?;
+    let purged = match purged {
+        // A log moves a group on only while nobody consumes.
+        Err(error) if error.kind() == ErrorKind::TopologyMismatch => {
+            consumer.close(soon()).await?;
+            let purged = broker.admin().purge(&source()?).await;
+            consumer = subscribe(&*broker, "q", "q", 5).await?;
+            purged
+        }
+        purged => purged,
+    }?;
+    ensure!(purged == 15, "{purged} were purged, not the 15 that waited");
     publish(&*broker, &ledger, "q", texts("m", 10)).await?;
     Readers::start([consumer], &ledger).finish(&ledger, 10).await?;
     ledger.arrived(0)

@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use crate::Fixture;
 use crate::conformance::case::case;
 use crate::conformance::kit::{
-    Arrivals, QUIET, Scene, channel, group, id_of, note, publish, receive, settle, soon, subscribe,
-    texts, topic,
+    Arrivals, QUIET, Scene, channel, group, id_of, keyed, note, publish, receive, settle, soon,
+    subscribe, texts, topic,
 };
 use crate::conformance::{Case, Need};
 use crate::ledger::{Ledger, Tally};
@@ -97,17 +97,17 @@ async fn latest_subscriber(fixture: &dyn Fixture) -> Result<Tally> {
     ledger.arrived(0)
 }
 
-/// Publishes ten messages, notes the moment, publishes ten more, and handles all of them. Returns
-/// what is needed to move the group.
+/// Publishes ten messages, notes the moment, publishes ten more, and handles all of them. They have
+/// one key, so that a position is one of all of them. Returns what is needed to move the group.
 async fn handled(
     scene: &Scene<'_>,
     ledger: &Ledger,
 ) -> Result<(Arc<dyn Broker>, Timestamp, Vec<Outcome>)> {
     let broker = scene.broker(vec![history("g", StartPosition::Latest)?]).await?;
-    let mut outcomes = publish(&*broker, ledger, "t", texts("a", 10)).await?;
+    let mut outcomes = publish(&*broker, ledger, "t", keyed("a", 10, 1)).await?;
     sleep(Duration::from_millis(20)).await;
     let between = SystemClock.now();
-    outcomes.extend(publish(&*broker, ledger, "t", texts("b", 10)).await?);
+    outcomes.extend(publish(&*broker, ledger, "t", keyed("b", 10, 1)).await?);
     let consumer = subscribe(&*broker, "t", "g", 20).await?;
     let got = receive(&*consumer, 20).await?;
     settle(&*consumer, &got, Settlement::Ack).await?;

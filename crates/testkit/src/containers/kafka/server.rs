@@ -1,3 +1,4 @@
+use std::env;
 use std::net::Ipv4Addr;
 
 use polymq_core::{Error, ErrorKind, Result};
@@ -5,7 +6,6 @@ use url::Url;
 
 use super::settings::{self, PLAINTEXT, PORTS, SASL, TLS, TLS_HOST};
 use super::{Admin, KafkaNamespace, Keystore};
-use crate::containers::engine::elsewhere;
 use crate::containers::server::{Product, Server};
 use crate::containers::{Container, Setup};
 
@@ -150,4 +150,11 @@ fn setup(keystore: Option<Keystore>) -> Setup {
 /// Where the broker says that it is; `localhost` would be looked for on IPv6 first.
 fn host() -> String {
     elsewhere().unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string())
+}
+
+/// Where the ports of containers will be, as far as that is known before there is one: the engine's
+/// host, or none if the engine is on this machine.
+fn elsewhere() -> Option<String> {
+    let url = Url::parse(&env::var("DOCKER_HOST").ok()?).ok()?;
+    url.host_str().filter(|host| !host.is_empty()).map(str::to_owned)
 }

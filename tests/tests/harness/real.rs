@@ -1,10 +1,10 @@
-//! The same service, file and questions on a real broker, with delays that can be sat through.
+//! The same service, file and questions on real brokers, with delays that can be sat through.
 
 use std::time::Duration;
 
 use polymq_core::DeadLetterReason;
 use polymq_core::config::{Config, ConfigBuilder};
-use polymq_testkit::{rabbitmq, start_on};
+use polymq_testkit::{TestBroker, kafka, rabbitmq, start_on};
 
 use super::CONFIG;
 use super::mailer::{OrderPlaced, ReceiptSent, Smtp, service};
@@ -18,9 +18,8 @@ fn impatient() -> ConfigBuilder {
         .set(format!("{retry}.delayed"), 2)
 }
 
-#[tokio::test]
-async fn a_bounced_mail_is_retried_then_receipted() {
-    let t = start_on(rabbitmq().await, impatient(), service(Smtp::failing(1))).await;
+async fn a_bounced_mail_is_retried_then_receipted(broker: TestBroker) {
+    let t = start_on(broker, impatient(), service(Smtp::failing(1))).await;
     let begin = t.now();
     t.publish("orders", OrderPlaced::sample("42")).await;
     t.idle().await; // a real second passes
@@ -30,9 +29,8 @@ async fn a_bounced_mail_is_retried_then_receipted() {
     t.dead_letters("mailer").none();
 }
 
-#[tokio::test]
-async fn a_mail_that_always_bounces_is_dead_lettered_after_its_retries() {
-    let t = start_on(rabbitmq().await, impatient(), service(Smtp::failing(u32::MAX))).await;
+async fn a_mail_that_always_bounces_is_dead_lettered_after_its_retries(broker: TestBroker) {
+    let t = start_on(broker, impatient(), service(Smtp::failing(u32::MAX))).await;
     t.publish("orders", OrderPlaced::sample("42")).await;
     t.idle().await;
     t.attempts("mailer").assert_eq(3);
@@ -40,9 +38,10 @@ async fn a_mail_that_always_bounces_is_dead_lettered_after_its_retries() {
     assert_eq!((dead.attempts(), dead.error()), (3, "bounced"));
 }
 
-#[tokio::test]
-async fn a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_test() {
-    let (broker, others) = (rabbitmq().await, rabbitmq().await);
+async fn a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_test(
+    broker: TestBroker,
+    others: TestBroker,
+) {
     let crashing = start_on(broker.clone(), impatient(), service(Smtp::failing(u32::MAX))).await;
     let beside = start_on(others, impatient(), service(Smtp::working())).await;
     crashing.publish("orders", OrderPlaced::sample("42")).await;
@@ -56,6 +55,37 @@ async fn a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_tes
     beside.idle().await;
     beside.attempts("mailer").assert_eq(0);
 }
+
+macro_rules! on {
+    ($broker:ident) => {
+        mod $broker {
+            use super::$broker;
+
+            #[tokio::test]
+            async fn a_bounced_mail_is_retried_then_receipted() {
+                super::a_bounced_mail_is_retried_then_receipted($broker().await).await;
+            }
+
+            #[tokio::test]
+            async fn a_mail_that_always_bounces_is_dead_lettered_after_its_retries() {
+                let broker = $broker().await;
+                super::a_mail_that_always_bounces_is_dead_lettered_after_its_retries(broker).await;
+            }
+
+            #[tokio::test]
+            async fn a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_test() {
+                super::a_crashed_services_retry_is_handled_by_the_next_one_and_by_no_other_test(
+                    $broker().await,
+                    $broker().await,
+                )
+                .await;
+            }
+        }
+    };
+}
+
+on!(rabbitmq);
+on!(kafka);
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "a real broker runs in real time, and this test's is virtual")]

@@ -16,7 +16,7 @@ use crate::error;
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a topic that was just made may be unknown to a broker.
-const PROPAGATION: Duration = Duration::from_secs(1);
+const PROPAGATION: Duration = Duration::from_secs(2);
 
 /// Subscribes to channel and inbox.
 ///

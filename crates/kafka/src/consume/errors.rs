@@ -47,7 +47,10 @@ impl Session<'_> {
         }
         let error = of_group(code, reason, self.wanted);
         match error.kind() {
-            ErrorKind::NotFound => self.tell_lost(reason),
+            ErrorKind::NotFound => {
+                self.tell_lost(reason);
+                return Err(error);
+            }
             ErrorKind::PermissionDenied
             | ErrorKind::TopologyMismatch
             | ErrorKind::Config
@@ -64,10 +67,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn tell_lost(&mut self, reason: &str) {
+    /// A topic that went and comes again is another one, whose offsets begin anew: the client, which knows
+    /// it by its name, is of no use any more.
+    fn tell_lost(&self, reason: &str) {
         let group = &self.wanted.group;
         let is_inbox = reason.contains(&*group.inbox);
-        self.is_anew |= !is_inbox;
+        self.shared.lock().is_channel_anew |= !is_inbox;
         let object = if is_inbox { &group.inbox } else { &group.topic }.to_string();
         let event = Event::TopologyLost { object };
         self.shared.events.send(event.clone());

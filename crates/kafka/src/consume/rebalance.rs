@@ -76,6 +76,7 @@ impl Session<'_> {
         self.fetcher.open(self.client, starts.iter().map(|start| start.key));
         let partitions = channel_partitions(starts.iter().map(|start| start.key));
         let mut state = self.shared.lock();
+        state.is_channel_anew &= partitions.is_empty();
         for start in starts {
             state.table.assign(start);
         }

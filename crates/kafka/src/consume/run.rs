@@ -17,7 +17,7 @@ use crate::context::Watch;
 use crate::error;
 
 /// How long to wait before a client is made anew: at first and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// Starts the thread.
 ///

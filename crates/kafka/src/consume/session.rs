@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use polymq_core::Result;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::Attach;
@@ -49,9 +49,9 @@ pub(super) struct Session<'a> {
     pub(super) leaving: Option<Leaving>,
     /// When to try again what could not be served.
     pub(super) retry_at: Option<Instant>,
-    /// The channel's topic was not there at some time: what is there now is new.
-    pub(super) is_anew: bool,
     probe_at: Instant,
+    /// Since when the group knows this member.
+    joined: Option<Instant>,
 }
 
 impl<'a> Session<'a> {
@@ -73,8 +73,8 @@ impl<'a> Session<'a> {
             rebalance: None,
             leaving: None,
             retry_at: None,
-            is_anew: false,
             probe_at: Instant::now(),
+            joined: None,
         }
     }
 
@@ -158,12 +158,14 @@ impl<'a> Session<'a> {
             }
             self.probe_at = Instant::now() + PROBE;
         }
-        // A group that has nothing for a new member may not tell it so.
-        let is_member = *self.shared.phase.borrow() == Phase::Attaching
-            && self.rebalance.is_none()
-            && self.client.assignment().is_ok_and(|assigned| assigned.count() > 0);
-        if is_member {
-            self.shared.phase.send_replace(Phase::Attached);
+        // librdkafka may not tell of an assignment in which there is nothing.
+        let has_joined = matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let is_attaching = *self.shared.phase.borrow() == Phase::Attaching;
+        if is_attaching && has_joined && self.rebalance.is_none() {
+            let since = *self.joined.get_or_insert_with(Instant::now);
+            if since.elapsed() > PROBE {
+                self.shared.phase.send_replace(Phase::Attached);
+            }
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ pub(super) fn buffer(prefetch: usize) -> usize {
 pub(super) fn client(wanted: &Attach) -> Result<ClientConfig> {
     let table = wanted.target.table();
     let largest = table.max_message_bytes().saturating_add(OVERHEAD);
-    let fetch = largest.max(BUFFER_BYTES).min(MAX_RESPONSE - OVERHEAD);
+    let fetch = largest.clamp(BUFFER_BYTES, MAX_RESPONSE - OVERHEAD);
     let session = table.session_timeout.0;
     let mut config = wanted.target.client(wanted.subscription.consumer.as_str())?;
     let mut number = |key: &str, value: usize| {
@@ -54,7 +54,7 @@ pub(super) fn client(wanted: &Attach) -> Result<ClientConfig> {
     number("fetch.queue.backoff.ms", 5);
     number("queued.min.messages", FETCHED_MESSAGES);
     number("queued.max.messages.kbytes", FETCHED_KILOBYTES);
-    number("max.partition.fetch.bytes", PARTITION_BYTES.max(largest).min(1_000_000_000));
+    number("max.partition.fetch.bytes", largest.clamp(PARTITION_BYTES, 1_000_000_000));
     number("fetch.max.bytes", fetch);
     number("receive.message.max.bytes", fetch.saturating_mul(2).clamp(100_000_000, MAX_RESPONSE));
     config

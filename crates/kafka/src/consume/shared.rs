@@ -48,6 +48,8 @@ pub(super) struct State {
     held_up: bool,
     /// The thread knows that there is something to commit.
     pub(super) is_commit_planned: bool,
+    /// The channel's topic has been gone: what is there now has never been read.
+    pub(super) is_channel_anew: bool,
     /// The thread waits for room.
     pub(super) is_fetching_less: bool,
 }
@@ -71,6 +73,7 @@ impl Shared {
                 closing: None,
                 held_up: false,
                 is_commit_planned: false,
+                is_channel_anew: false,
                 is_fetching_less: false,
             }),
             arrived: Notify::new(),

@@ -2,7 +2,7 @@
 
 use polymq_core::{Error, Origin};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::attachment::PATIENCE;
@@ -27,6 +27,9 @@ fn read(metadata: &str) -> u32 {
     metadata.strip_prefix(STARTS).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
+/// A committed offset with its count.
+type Place = (i64, u32);
+
 /// What becomes of newly assigned partitions.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
@@ -37,7 +40,8 @@ pub(super) struct Placement {
 
 impl Session<'_> {
     /// Decides where each is read from: where the group left off; else, on a retry inbox and on a partition
-    /// that is newer than the group, from the beginning.
+    /// that is newer than the group, from the beginning. So is a topic that was made anew, whatever is
+    /// committed there: a commit for the old one may have come late.
     ///
     /// # Errors
     /// When the brokers don't answer.
@@ -46,14 +50,16 @@ impl Session<'_> {
         if list.count() == 0 {
             return Ok(placement);
         }
+        let is_anew = self.shared.lock().is_channel_anew;
         let mut is_known = None;
         for (key, committed) in self.committed(list)? {
-            if let Some((offset, starts)) = committed {
+            let is_anew = is_anew && key.origin == Origin::Channel;
+            if let Some((offset, starts)) = committed.filter(|_| !is_anew) {
                 placement.starts.push(Start { key, offset, starts: Some(starts) });
                 continue;
             }
             let is_new = key.origin == Origin::RetryInbox
-                || self.is_anew
+                || is_anew
                 || match is_known {
                     Some(is_known) => is_known,
                     None => *is_known.insert(self.is_group_known()?),
@@ -87,10 +93,7 @@ impl Session<'_> {
         Ok(self.committed(&all)?.iter().any(|(_, committed)| committed.is_some()))
     }
 
-    fn committed(
-        &self,
-        list: &TopicPartitionList,
-    ) -> Result<Vec<(Key, Option<(i64, u32)>)>, KafkaError> {
+    fn committed(&self, list: &TopicPartitionList) -> KafkaResult<Vec<(Key, Option<Place>)>> {
         let mut wanted = TopicPartitionList::new();
         for element in list.elements() {
             wanted.add_partition(element.topic(), element.partition());

@@ -41,6 +41,7 @@ async fn a_tier_that_waits_holds_up_neither_others_nor_the_channel() {
     scene.publish_inbox(0, 1000, now());
     scene.publish(0, 2000..2100);
     let consumer = scene.consumer(20).await;
+    until("all are at hand", async || consumer.status().buffered >= 129).await;
     let mut all = Vec::new();
     while all.len() < 101 {
         let deliveries = receive(&consumer, 1).await;

@@ -82,19 +82,26 @@ impl Scene {
         self.create(&self.group.topic, self.partitions).await;
     }
 
-    async fn create(&self, topic: &str, partitions: i32) {
+    fn knows(&self, topic: &str) -> bool {
+        let metadata = self.admin.inner().fetch_metadata(Some(topic), PATIENCE).unwrap();
+        metadata.topics().iter().all(|topic| topic.error().is_none())
+    }
+
+    async fn create(&self, name: &str, partitions: i32) {
         let far = i64::MAX.to_string();
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1))
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
             .set("retention.ms", "-1")
             .set("message.timestamp.after.max.ms", &far)
             .set("message.timestamp.before.max.ms", &far);
         let created = self.admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
         assert!(created.iter().all(Result::is_ok), "{created:?}");
+        until("the topic is known", async || self.knows(name)).await;
     }
 
     pub(super) async fn delete_topic(&self, topic: &str) {
         let deleted = self.admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        until("the topic is gone", async || !self.knows(topic)).await;
     }
 
     pub(super) async fn delete(self) {
@@ -130,7 +137,13 @@ impl Scene {
             element.set_metadata(metadata);
         }
         let reader = self.reader();
-        let commit = move || reader.commit(&list, CommitMode::Sync).unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        // A topic that was just made may not be known everywhere.
+        let commit = move || {
+            while let Err(error) = reader.commit(&list, CommitMode::Sync) {
+                assert!(std::time::Instant::now() < deadline, "{error}");
+            }
+        };
         tokio::task::spawn_blocking(commit).await.unwrap();
     }
 

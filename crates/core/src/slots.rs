@@ -1,6 +1,7 @@
 use std::task::Waker;
 
 use slab::Slab;
+use tokio::time::Instant;
 
 /// Where tasks wait for the answer to what they put into a batch: reused, so that waiting allocates
 /// nothing.
@@ -18,6 +19,7 @@ enum Slot<T> {
     Waiting {
         waker: Option<Waker>,
         sent: bool,
+        until: Option<Instant>,
     },
     Done(T),
     /// The answer was taken; the slot stays its owner's until it is closed.
@@ -28,7 +30,34 @@ enum Slot<T> {
 
 impl<T> Slots<T> {
     pub(crate) fn open(&mut self) -> usize {
-        self.0.insert(Slot::Waiting { waker: None, sent: false })
+        self.0.insert(Slot::Waiting { waker: None, sent: false, until: None })
+    }
+
+    /// A slot that is [late](Self::is_late) from this moment on.
+    pub(crate) fn open_until(&mut self, until: Instant) -> usize {
+        self.0.insert(Slot::Waiting { waker: None, sent: false, until: Some(until) })
+    }
+
+    /// Whether the answer has not come in time.
+    pub(crate) fn is_late(&self, slot: usize, now: Instant) -> bool {
+        matches!(self.0.get(slot), Some(Slot::Waiting { until: Some(until), .. }) if *until <= now)
+    }
+
+    /// Whom to wake because their slots are late, and when the next one will be.
+    pub(crate) fn late(&mut self, now: Instant) -> (Vec<Waker>, Option<Instant>) {
+        let (mut wakers, mut next) = (Vec::new(), None);
+        for (_, slot) in &mut self.0 {
+            match slot {
+                Slot::Waiting { waker, until: Some(until), .. } if *until <= now => {
+                    wakers.extend(waker.take());
+                }
+                Slot::Waiting { until: Some(until), .. } => {
+                    next = Some(next.map_or(*until, |next| Instant::min(next, *until)));
+                }
+                _ => {}
+            }
+        }
+        (wakers, next)
     }
 
     /// Marks a slot's item as sent. `false`: abandoned, and now free.
@@ -98,7 +127,7 @@ impl<T> Slots<T> {
     pub(crate) fn complete_all(&mut self, answer: impl Fn(bool) -> T) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for (_, slot) in &mut self.0 {
-            if let Slot::Waiting { waker, sent } = slot {
+            if let Slot::Waiting { waker, sent, .. } = slot {
                 wakers.extend(waker.take());
                 *slot = Slot::Done(answer(*sent));
             }
@@ -123,6 +152,22 @@ mod tests {
         assert_eq!(slots.poll(second, Waker::noop()), Some(2));
         slots.close(second);
         assert!(slots.0.is_empty());
+    }
+
+    #[test]
+    fn a_slot_is_late_once_its_moment_has_come_without_an_answer() {
+        let (mut slots, now) = (Slots::default(), Instant::now());
+        let later = now + std::time::Duration::from_secs(1);
+        let [soon, answered, then, _never] =
+            [slots.open_until(now), slots.open_until(now), slots.open_until(later), slots.open()];
+        for slot in [soon, answered, then] {
+            assert_eq!(slots.poll(slot, Waker::noop()), None);
+        }
+        slots.complete(answered, 1);
+        let (wakers, next) = slots.late(now);
+        assert_eq!((wakers.len(), next), (1, Some(later)));
+        assert!(slots.is_late(soon, now) && !slots.is_late(answered, now));
+        assert!(!slots.is_late(then, now) && slots.is_late(then, later));
     }
 
     #[test]

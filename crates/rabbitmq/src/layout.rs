@@ -20,7 +20,7 @@
 //! ordered channel carries the number of partitions in its name: RabbitMQ refuses to declare an exchange
 //! with another alternate, and so nobody can spread keys over another number of queues.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lapin::types::ShortString;
 use polymq_core::broker::{ChannelKind, ChannelSpec, Topology};
@@ -32,7 +32,7 @@ use crate::config::ChannelTable;
 #[derive(Debug)]
 pub(crate) struct Layout {
     namespace: Namespace,
-    channels: HashMap<ChannelName, ChannelLayout>,
+    channels: BTreeMap<ChannelName, ChannelLayout>,
 }
 
 /// The objects of one channel.
@@ -72,7 +72,7 @@ impl Layout {
     /// # Errors
     /// `Config` when two channels are bound to one object, or a binding makes no sense.
     pub(crate) fn new(topology: &Topology) -> Result<Self> {
-        let mut layout = Self { namespace: topology.namespace.clone(), channels: HashMap::new() };
+        let mut layout = Self { namespace: topology.namespace.clone(), channels: BTreeMap::new() };
         for spec in &topology.channels {
             let channel = ChannelLayout::new(&topology.namespace, spec)?;
             layout.channels.insert(spec.name.clone(), channel);

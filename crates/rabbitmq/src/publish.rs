@@ -134,16 +134,15 @@ impl Publisher {
     fn sort(&self, sends: Vec<Send>, batch: &Arc<Batch>) -> (Option<Job>, Vec<Job>) {
         let (mut items, mut singles) = (Vec::with_capacity(sends.len()), Vec::new());
         for (index, send) in sends.into_iter().enumerate() {
-            let route = match self.shared.route(&send) {
-                Ok(route) => route,
+            let (route, is_mandatory) = match self.shared.route(&send) {
+                Ok(found) => found,
                 Err(error) => {
                     let error = self.shared.describe(error, &send.destination);
                     batch.resolve(std::iter::once((index, Outcome::Rejected(error))));
                     continue;
                 }
             };
-            let alone = self.shared.router.is_mandatory(&send.destination)
-                || self.shared.suspects.contains(&route.exchange);
+            let alone = is_mandatory || self.shared.suspects.contains(&route.exchange);
             let item = Item::new(index, send, route);
             if alone {
                 singles.push(Job { items: vec![item], batch: Arc::clone(batch) });
@@ -201,15 +200,14 @@ pub(crate) struct Limits {
 }
 
 impl Shared {
-    /// The way of a message, if the broker can take it at all.
-    fn route(&self, send: &Send) -> Result<Route> {
+    /// The way of a message, and whether it is mandatory, if the broker can take it at all.
+    fn route(&self, send: &Send) -> Result<(Route, bool)> {
         let bytes = send.message.payload().map_or(0, bytes::Bytes::len);
         if bytes > self.max_message_bytes {
             return Err(error::too_large(bytes, self.max_message_bytes));
         }
         convert::check(&send.message, self.frame_max)?;
-        self.router.check(send)?;
-        self.router.route(send).ok_or_else(|| error::unroutable(&send.destination))
+        self.router.find(send)
     }
 
     fn describe(&self, error: Error, destination: &Destination) -> Error {

@@ -47,7 +47,7 @@ async fn measure_all(place: Place) -> Vec<Row> {
     let mut rows = [
         Row::new(
             "publish: 512 tasks, one message each",
-            "`basic_publish` on one AMQP channel, overlapped",
+            "512 tasks on one AMQP channel: `basic_publish`, then its confirm",
         ),
         Row::new("publish: batches of 512", "`basic_publish` overlapped, then the confirms"),
         Row::new("consume, prefetch 512", "`ack` with `multiple`, every 100 messages"),

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{HOP_RESERVE, Pump, check_limits};
@@ -107,7 +107,7 @@ impl Route {
 
 /// The channels that a process can publish to.
 #[derive(Debug, Default)]
-pub(crate) struct Routes(HashMap<ChannelName, Arc<Route>>);
+pub(crate) struct Routes(BTreeMap<ChannelName, Arc<Route>>);
 
 impl Routes {
     pub(crate) fn insert(&mut self, route: Route) {
@@ -116,8 +116,7 @@ impl Routes {
 
     pub(crate) fn get(&self, channel: &str) -> Result<&Arc<Route>> {
         self.0.get(channel).ok_or_else(|| {
-            let mut known: Vec<_> = self.0.keys().map(ChannelName::as_str).collect();
-            known.sort_unstable();
+            let known: Vec<_> = self.0.keys().map(ChannelName::as_str).collect();
             Error::new(ErrorKind::NotFound, format!("the configuration has no channel `{channel}`"))
                 .with_operation("publish")
                 .with_help(format!("add [channels.{channel}], or use one of: {}", known.join(", ")))

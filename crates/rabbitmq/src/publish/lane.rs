@@ -59,7 +59,8 @@ impl Lane {
         };
         item.route = route;
         let mandatory = self.shared.router.is_mandatory(&item.send.destination);
-        let outcome = match answer(write(&self.shared, &channel, item, mandatory)).await {
+        let mut writing = write(&self.shared, &channel, item, mandatory, None);
+        let outcome = match answer(&mut writing).await {
             Ok(answer) => {
                 self.shared.suspects.clear(&item.route.exchange);
                 Some(self.shared.answered(&answer, item))

@@ -1,8 +1,7 @@
 //! The pump: one AMQP channel, a window of unconfirmed messages.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -12,6 +11,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, PublisherConfirm};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::Shared;
 use super::batch::{Batch, Item, Job};
@@ -21,13 +21,17 @@ use super::window::{Size, Window};
 use crate::convert;
 use crate::link::{Session, State};
 
+/// How many places of writings are kept for the next ones. Each has nearly 2 KB.
+const SPARE: usize = 128;
+
 /// Serves calls until there are no more.
 pub(super) async fn run(
     shared: Arc<Shared>,
     mut link: watch::Receiver<State>,
     jobs: mpsc::Receiver<Job>,
 ) {
-    let mut pump = Pump { shared, jobs, waiting: VecDeque::new(), closing: false };
+    let mut pump =
+        Pump { shared, jobs, waiting: VecDeque::new(), spare: Vec::new(), closing: false };
     while let Some(deadline) = pump.work().await {
         match confirming(&mut link, deadline).await {
             Some((session, channel)) => {
@@ -40,36 +44,46 @@ pub(super) async fn run(
 }
 
 /// Starts to write a message: the frames are queued when this returns, in the order of the calls. The
-/// future ends when they are written.
+/// future ends when they are written; it takes the place of the one in `place`, which has ended.
 pub(super) fn write(
     shared: &Shared,
     channel: &Arc<Channel>,
     item: &Item,
     mandatory: bool,
+    place: Option<Writing>,
 ) -> Writing {
     let Route { exchange, key } = item.route.clone();
     let message = &item.send.message;
     let properties = convert::write(message, &shared.source);
     let payload = message.payload().cloned().unwrap_or_default();
     let channel = Arc::clone(channel);
-    let mut writing: Writing = Box::pin(async move {
+    let publishing = async move {
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         channel.basic_publish(exchange, key, options, &payload, properties).await
-    });
+    };
+    let mut writing = match place {
+        Some(mut place) => {
+            place.set(publishing);
+            place
+        }
+        None => ReusableBoxFuture::new(publishing),
+    };
     // lapin queues the frames in the first poll. Whoever awaits the future later polls again.
-    match writing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => writing,
-        Poll::Ready(written) => Box::pin(std::future::ready(written)),
+    if let Poll::Ready(written) = writing.poll(&mut Context::from_waker(Waker::noop())) {
+        writing.set(ready(written));
     }
+    writing
 }
 
-pub(super) type Writing = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send>>;
+pub(super) type Writing = ReusableBoxFuture<'static, lapin::Result<PublisherConfirm>>;
 
 struct Pump {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     /// What is to be written, in order: the rest of a call, and what a lost channel left.
     waiting: VecDeque<Job>,
+    /// Places of writings that have ended.
+    spare: Vec<Writing>,
     /// No more calls come.
     closing: bool,
 }
@@ -80,6 +94,7 @@ struct Answered {
     /// What the end of the AMQP channel left without an answer.
     left: Vec<(Item, lapin::Error)>,
     batch: Arc<Batch>,
+    writings: Vec<Writing>,
 }
 
 impl Pump {
@@ -128,8 +143,10 @@ impl Pump {
             let room = !ended && !self.closing && self.waiting.is_empty();
             tokio::select! {
                 biased;
-                Some(answered) = pieces.next(), if !pieces.is_empty() => {
+                Some(mut answered) = pieces.next(), if !pieces.is_empty() => {
                     window.leave(answered.size);
+                    answered.writings.truncate(SPARE.saturating_sub(self.spare.len()));
+                    self.spare.append(&mut answered.writings);
                     if !answered.left.is_empty() {
                         ended = true;
                         lost.extend(self.judge(answered));
@@ -175,10 +192,14 @@ impl Pump {
     }
 
     /// Writes a piece. The future ends when the broker has answered for all of it.
-    fn start(&self, channel: &Arc<Channel>, piece: Job) -> impl Future<Output = Answered> + use<> {
+    fn start(
+        &mut self,
+        channel: &Arc<Channel>,
+        piece: Job,
+    ) -> impl Future<Output = Answered> + use<> {
         let Job { items, batch } = piece;
-        let writings: Vec<_> =
-            items.iter().map(|item| write(&self.shared, channel, item, false)).collect();
+        let write = |item| write(&self.shared, channel, item, false, self.spare.pop());
+        let writings: Vec<_> = items.iter().map(write).collect();
         answers(Arc::clone(&self.shared), batch, items, writings)
     }
 
@@ -203,23 +224,27 @@ async fn answers(
     shared: Arc<Shared>,
     batch: Arc<Batch>,
     items: Vec<Item>,
-    writings: Vec<Writing>,
+    mut writings: Vec<Writing>,
 ) -> Answered {
     let size = Size::of(&items);
     let mut outcomes = Vec::with_capacity(items.len());
-    let mut left = Vec::new();
-    for (item, writing) in items.into_iter().zip(writings) {
+    let mut failed = Vec::new();
+    for (n, (item, writing)) in items.iter().zip(&mut writings).enumerate() {
         match answer(writing).await {
-            Ok(answer) => outcomes.push((item.index, shared.answered(&answer, &item))),
-            Err(reason) => left.push((item, reason)),
+            Ok(answer) => outcomes.push((item.index, shared.answered(&answer, item))),
+            Err(reason) => failed.push((n, reason)),
         }
     }
     batch.resolve(outcomes.into_iter());
-    Answered { size, left, batch }
+    let mut failed = failed.into_iter().peekable();
+    let left = items.into_iter().enumerate().filter_map(|(n, item)| {
+        failed.next_if(|(at, _)| *at == n).map(|(_, reason)| (item, reason))
+    });
+    Answered { size, left: left.collect(), batch, writings }
 }
 
 /// The broker's answer to one message.
-pub(super) async fn answer(writing: Writing) -> lapin::Result<lapin::Confirmation> {
+pub(super) async fn answer(writing: &mut Writing) -> lapin::Result<lapin::Confirmation> {
     writing.await?.await
 }
 

@@ -28,6 +28,12 @@ pub(super) struct Route {
     pub(super) key: ShortString,
 }
 
+impl Route {
+    fn to(channel: &ChannelLayout, message: &Message) -> Self {
+        Self { exchange: channel.exchange.clone(), key: channel_key(channel, message) }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Router {
     layout: Arc<Layout>,
@@ -56,8 +62,9 @@ impl Router {
         &self.layout
     }
 
-    /// Refuses what has no route.
-    pub(super) fn check(&self, send: &Send) -> Result<()> {
+    /// The way of a message as of now, and whether it is [mandatory](Self::is_mandatory). Refuses what has
+    /// none.
+    pub(super) fn find(&self, send: &Send) -> Result<(Route, bool)> {
         let destination = &send.destination;
         let unknown = || error::no_destination(destination);
         match destination {
@@ -65,43 +72,34 @@ impl Router {
                 self.layout.group(channel, group).ok_or_else(unknown)?;
             }
             _ if send.at.is_some() => return Err(error::delay_elsewhere(destination)),
-            Destination::Channel(name) | Destination::DeadLetter(name) => {
-                let layout = self.layout.channel(name).ok_or_else(unknown)?;
-                let key = channel_key_length(layout, &send.message);
-                if key > LONGEST_KEY {
-                    return Err(polymq_core::Error::new(
-                        ErrorKind::TooLarge,
-                        format!("the subject makes a routing key of {key} bytes; RabbitMQ takes {LONGEST_KEY}, partition included"),
-                    )
-                    .with_help("shorten the subject"));
-                }
+            Destination::Channel(name) => {
+                let channel = self.layout.channel(name).ok_or_else(unknown)?;
+                check_key(channel, &send.message)?;
+                return Ok((Route::to(channel, &send.message), is_mandatory(channel)));
+            }
+            Destination::DeadLetter(name) => {
+                check_key(self.layout.channel(name).ok_or_else(unknown)?, &send.message)?;
             }
             _ => return Err(unknown()),
         }
-        Ok(())
+        let route = self.route(send).ok_or_else(|| error::unroutable(destination))?;
+        Ok((route, true))
     }
 
     /// Whether a confirm is only worth something when the message was not returned.
     pub(super) fn is_mandatory(&self, destination: &Destination) -> bool {
         match destination {
-            Destination::Channel(name) => self
-                .layout
-                .channel(name)
-                .is_some_and(|c| c.exchange_is_bound && c.kind == ChannelKind::Queue),
+            Destination::Channel(name) => self.layout.channel(name).is_some_and(is_mandatory),
             _ => true,
         }
     }
 
-    /// The way of a message that [`check`](Router::check) has passed, as of now. `None`: every delay step
-    /// that the broker has is far too long.
+    /// The way of a message that one was [found](Self::find) for, as of now. `None`: every delay step that
+    /// the broker has is far too long.
     pub(super) fn route(&self, send: &Send) -> Option<Route> {
         match &send.destination {
             Destination::Channel(name) => {
-                let channel = self.layout.channel(name)?;
-                Some(Route {
-                    exchange: channel.exchange.clone(),
-                    key: channel_key(channel, &send.message),
-                })
+                Some(Route::to(self.layout.channel(name)?, &send.message))
             }
             Destination::DeadLetter(name) => {
                 let queue = self.layout.group(name, &name.into())?.queues.into_iter().next()?;
@@ -152,6 +150,22 @@ fn channel_key(channel: &ChannelLayout, message: &Message) -> ShortString {
         Some(partition) if subject.is_empty() => partition.to_string().into(),
         Some(partition) => format!("{partition}.{subject}").into(),
     }
+}
+
+fn is_mandatory(channel: &ChannelLayout) -> bool {
+    channel.exchange_is_bound && channel.kind == ChannelKind::Queue
+}
+
+fn check_key(channel: &ChannelLayout, message: &Message) -> Result<()> {
+    let key = channel_key_length(channel, message);
+    if key <= LONGEST_KEY {
+        return Ok(());
+    }
+    Err(polymq_core::Error::new(
+        ErrorKind::TooLarge,
+        format!("the subject makes a routing key of {key} bytes; RabbitMQ takes {LONGEST_KEY}, partition included"),
+    )
+    .with_help("shorten the subject"))
 }
 
 fn channel_key_length(channel: &ChannelLayout, message: &Message) -> usize {

@@ -57,6 +57,7 @@ impl Pump {
     pub(super) async fn run(self: Arc<Self>) {
         let mut calls = FuturesUnordered::new();
         loop {
+            self.wake_late();
             match self.next_batch() {
                 Next::Batch(batch) => calls.push(self.carry(batch)),
                 Next::Wait(until) => {
@@ -67,7 +68,8 @@ impl Pump {
                         }
                     };
                     tokio::select! {
-                        () = self.wake.notified() => {}
+                        // One task of many that were woken together: lets the others publish, too.
+                        () = self.wake.notified() => tokio::task::yield_now().await,
                         Some(()) = calls.next(), if !calls.is_empty() => {}
                         () = linger => {}
                     }
@@ -77,15 +79,33 @@ impl Pump {
         }
     }
 
+    /// Wakes whoever has waited until the deadline: one timer for all of them.
+    fn wake_late(&self) {
+        let now = self.clock.instant();
+        let wakers = {
+            let mut state = self.state();
+            if state.first_late.is_none_or(|first| now < first) {
+                return;
+            }
+            let (wakers, next) = state.slots.late(now);
+            state.first_late = next;
+            wakers
+        };
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
     fn next_batch(&self) -> Next {
         let mut state = self.state();
         if state.pending.is_empty() {
-            return if state.closed && state.calls == 0 { Next::End } else { Next::Wait(None) };
+            return match state.closed && state.calls == 0 {
+                true => Next::End,
+                false => Next::Wait(state.first_late),
+            };
         }
         let ripe = state.oldest.map(|oldest| oldest + LINGER);
         let now = self.clock.instant();
         if state.calls > 0 && state.pending.len() < COMPANY && ripe.is_some_and(|ripe| now < ripe) {
-            return Next::Wait(ripe);
+            return Next::Wait(ripe.into_iter().chain(state.first_late).min());
         }
         let mut batch = Vec::with_capacity(state.pending.len().min(MAX_BATCH));
         while batch.len() < MAX_BATCH

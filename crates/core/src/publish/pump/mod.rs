@@ -25,7 +25,7 @@ const LINGER: Duration = Duration::from_millis(5);
 const MAX_BATCH: usize = 512;
 /// So many make a call of their own while others are in flight: more of them would save little, and
 /// waiting for them would leave the broker idle in between.
-const COMPANY: usize = 64;
+const COMPANY: usize = 16;
 
 /// One broker's publishing side: coalesces, bounds what is unconfirmed, keeps order per key.
 pub(crate) struct Pump {
@@ -42,6 +42,8 @@ pub(crate) struct Pump {
 struct State {
     pending: VecDeque<Queued>,
     oldest: Option<Instant>,
+    /// When the first slot is late, or before that.
+    first_late: Option<Instant>,
     slots: Slots<Outcome>,
     gate: Gate<Queued>,
     calls: usize,
@@ -105,6 +107,7 @@ impl Pump {
             state: Mutex::new(State {
                 pending: VecDeque::new(),
                 oldest: None,
+                first_late: None,
                 slots: Slots::default(),
                 gate: Gate::new(gated),
                 calls: 0,
@@ -167,6 +170,15 @@ impl Pump {
 }
 
 impl State {
+    /// A slot for a publish, and whether the pump must know that it is late earlier than any other.
+    fn open(&mut self, deadline: Instant) -> (usize, bool) {
+        let is_first = self.first_late.is_none_or(|first| deadline < first);
+        if is_first {
+            self.first_late = Some(deadline);
+        }
+        (self.slots.open_until(deadline), is_first)
+    }
+
     fn queue(&mut self, queued: Queued, now: Instant) {
         let admitted = match queued.key.clone() {
             Some(key) => self.gate.enter(&key, queued),

@@ -69,10 +69,10 @@ impl Pump {
                 state.calls += 1;
                 (None, Some(send), false)
             } else {
-                let slot = state.slots.open();
+                let (slot, is_first_late) = state.open(deadline);
                 state.queue(Queued { slot, send, key, deadline }, self.clock.instant());
                 // In between, the pump knows all that it needs: a linger, and calls that will end.
-                let wake = [1, COMPANY].contains(&state.pending.len());
+                let wake = is_first_late || [1, COMPANY].contains(&state.pending.len());
                 (Some(slot), None, wake)
             }
         };
@@ -85,7 +85,7 @@ impl Pump {
                 if wake {
                     self.wake.notify_one();
                 }
-                self.wait(Waiting { pump: self, slot }, deadline).await
+                self.wait(Waiting { pump: self, slot }).await
             }
             (None, None) => Outcome::Rejected(closed()),
         }
@@ -173,7 +173,7 @@ impl Pump {
         let waiting: Vec<_> = slots.into_iter().map(|slot| Waiting { pump: self, slot }).collect();
         let mut outcomes = Vec::with_capacity(count);
         for waiting in waiting {
-            outcomes.push(self.wait(waiting, deadline).await);
+            outcomes.push(self.wait(waiting).await);
         }
         outcomes
     }
@@ -191,7 +191,7 @@ impl Pump {
         }
         let now = self.clock.instant();
         let queue = |send: Send| {
-            let (slot, key) = (state.slots.open(), state.gate.key_of(&send));
+            let (slot, key) = (state.open(deadline).0, state.gate.key_of(&send));
             state.queue(Queued { slot, send, key, deadline }, now);
             slot
         };
@@ -227,16 +227,23 @@ impl Pump {
         }
     }
 
-    async fn wait(&self, waiting: Waiting<'_>, deadline: Instant) -> Outcome {
+    /// Waits for an outcome, or for the pump to say that it is late.
+    async fn wait(&self, waiting: Waiting<'_>) -> Outcome {
         let slot = waiting.slot;
-        let outcome = poll_fn(|cx| match self.state().slots.poll(slot, cx.waker()) {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
+        let outcome = poll_fn(|cx| {
+            let mut state = self.state();
+            match state.slots.poll(slot, cx.waker()) {
+                Some(outcome) => Poll::Ready(Ok(outcome)),
+                None if state.slots.is_late(slot, self.clock.instant()) => {
+                    Poll::Ready(Err(state.slots.was_sent(slot)))
+                }
+                None => Poll::Pending,
+            }
         });
-        if let Ok(outcome) = timeout_at(deadline, outcome).await {
-            return outcome;
-        }
-        let sent = self.state().slots.was_sent(slot);
+        let sent = match outcome.await {
+            Ok(outcome) => return outcome,
+            Err(sent) => sent,
+        };
         drop(waiting);
         let error = |what: &'static str| {
             Error::new(ErrorKind::Timeout, what)

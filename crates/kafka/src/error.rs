@@ -268,6 +268,13 @@ pub(crate) fn late(what: &'static str) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }
 
+/// The brokers are there. Why they don't confirm, librdkafka keeps to itself while it tries again.
+pub(crate) fn unconfirmed() -> Error {
+    late("the brokers did not confirm in time").with_help(
+        "they are slow, or have fewer replicas in sync than `min.insync.replicas` of the topic: see `kafka-topics.sh --describe --under-min-isr-partitions`",
+    )
+}
+
 pub(crate) fn closed(what: &'static str) -> Error {
     Error::new(ErrorKind::Closed, format!("the {what} was closed"))
 }

@@ -230,7 +230,7 @@ impl Shared {
         }
         let is_broken = self.producer().as_ref().is_none_or(|p| p.context().is_broken());
         let reason = self.watch.reason().filter(|_| is_broken);
-        reason.unwrap_or_else(|| error::late("the brokers did not confirm in time"))
+        reason.unwrap_or_else(error::unconfirmed)
     }
 }
 

@@ -166,9 +166,14 @@ impl Session {
     }
 
     fn looked_up(&self, topic: &str, partitions: u32, at: Offset) -> Result<Vec<i64>> {
+        self.patiently(|| self.look_up(topic, partitions, at))
+    }
+
+    /// Asks again what passes: of what was only just made or moved, not every broker knows that it leads, or
+    /// coordinates.
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T>) -> Result<T> {
         loop {
-            match self.look_up(topic, partitions, at) {
-                // Of a topic that was only just made, not every broker knows that it leads.
+            match ask() {
                 Err(e) if e.is_retryable() && !self.left().is_zero() => std::thread::sleep(MURMUR),
                 done => return done,
             }
@@ -195,6 +200,10 @@ impl Session {
 
     /// What the group has committed.
     pub(crate) fn committed(&self, topic: &str, partitions: u32) -> Result<Offsets> {
+        self.patiently(|| self.find_committed(topic, partitions))
+    }
+
+    fn find_committed(&self, topic: &str, partitions: u32) -> Result<Offsets> {
         let asked = list(topic, (0..partitions).map(|partition| (partition, Offset::Invalid)))?;
         let found =
             self.client.committed_offsets(asked, self.left()).map_err(|e| error::native(&e))?;

@@ -79,10 +79,10 @@ async fn a_partition_or_an_offset_that_is_not_there_is_refused_with_those_that_a
     let config = place.config(ORDERS);
     let shop = start(&config, Service::new(())).await;
     shop.publisher().publish_message("orders", Message::new("")).await.unwrap();
-    for (position, there) in [("7/0", "the topic has 1"), ("0/9", "0/0 up to 0/1")] {
+    for (position, there) in [("7:0", "the topic has 1"), ("0:9", "0/0 up to 0/1")] {
         let refused = polymq(&config, &["seek", "mailer", "--to", position]).await;
         assert_ne!(refused.status, Some(0), "{position}");
         assert!(refused.stderr.contains(there), "{position}: {}", refused.stderr);
     }
-    polymq(&config, &["seek", "mailer", "--to", "0/0"]).await.assert_success();
+    polymq(&config, &["seek", "mailer", "--to", "0:0"]).await.assert_success();
 }

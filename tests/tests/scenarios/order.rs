@@ -46,7 +46,6 @@ async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: Se
 /// Often before the partitions have settled from the time before.
 async fn order_by_key_holds_while_three_processes_join_and_leave_20_times(series: Series) {
     let mut crew = Crew::start(series, LONG).await;
-    crew.spread().await;
     let between = LONG.total() / (2 * TIMES + 1);
     for _ in 0..TIMES {
         crew.until_more_confirmed(between).await;

@@ -77,17 +77,9 @@ fn with_rights(error: Error) -> Error {
     }
 }
 
-/// Of a topic that was just created, the metadata names leaders that don't know of it yet.
 fn begin(target: &Target, group: &Group, deadline: Instant) -> Result<()> {
     let session = Session::open(target, Some(&group.id), deadline)?;
-    loop {
-        match offsets::begin(&session, &group.topic, group.start) {
-            Err(e) if e.kind() == ErrorKind::Disconnected && !session.left().is_zero() => {
-                thread::sleep(GLANCE);
-            }
-            done => return done,
-        }
-    }
+    offsets::begin(&session, &group.topic, group.start)
 }
 
 /// Creates topics, and waits until they can be written and read.

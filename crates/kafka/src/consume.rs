@@ -18,6 +18,7 @@ mod commits;
 mod context;
 mod errors;
 mod fetch;
+mod inbox;
 mod native;
 mod rebalance;
 mod run;

@@ -9,9 +9,9 @@ use rdkafka::Offset;
 use tokio::time::Instant;
 
 use crate::layout::GroupLayout;
+use crate::scan::Scan;
 use crate::session::{Session, list, of_topic};
 use crate::target::Target;
-use crate::scan::Scan;
 use crate::{error, offsets, scan};
 
 /// Which of a group's two topics.

@@ -18,13 +18,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a topic that was just made may be unknown to a broker.
 const PROPAGATION: Duration = Duration::from_secs(2);
 
-/// Subscribes to channel and inbox.
+/// Subscribes to the channel; the [inbox follows](super::inbox) it.
 ///
 /// # Errors
 /// `NotFound` or `PermissionDenied` for a topic; `Unauthenticated` when the brokers refuse the user.
 pub(super) fn join(client: &Client, wanted: &Attach, shared: &Shared) -> Result<()> {
-    let topics = [&*wanted.group.topic, &*wanted.group.inbox];
-    for topic in topics {
+    let group = &wanted.group;
+    for topic in [&*group.topic, &*group.inbox] {
         let asked = Instant::now();
         loop {
             match is_there(client, topic) {
@@ -43,7 +43,7 @@ pub(super) fn join(client: &Client, wanted: &Attach, shared: &Shared) -> Result<
             }
         }
     }
-    client.subscribe(&topics).map_err(|e| error::native(&e))
+    client.subscribe(&[&*group.topic]).map_err(|e| error::native(&e))
 }
 
 /// Whether a topic is there, as far as the brokers answer.

@@ -21,6 +21,10 @@ const ATTEMPTS: u32 = 20;
 /// How long the last commit of what is let go may take.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// How often the offsets of the inbox are committed anew. Kafka forgets those of a topic to which nobody of the
+/// group has subscribed, after `offsets.retention.minutes`.
+const RENEWAL: Duration = Duration::from_secs(3600);
+
 /// When there is to be a commit.
 #[derive(Debug)]
 pub(super) struct Commits {
@@ -49,6 +53,10 @@ impl Session<'_> {
             return;
         }
         let mut state = self.shared.lock();
+        if self.renewed_at.elapsed() > RENEWAL {
+            self.renewed_at = Instant::now();
+            state.table.renew_inbox();
+        }
         let waiting = state.table.commits();
         state.is_commit_planned = waiting.any;
         drop(state);

@@ -131,7 +131,10 @@ impl ConsumerContext for Context {
 pub(super) fn agree(client: &Client, rebalance: &Rebalance) {
     let agreed = match rebalance {
         Rebalance::Assign(list) => client.incremental_assign(list),
-        Rebalance::Revoke(list) => client.incremental_unassign(list),
+        // With the partitions of the inbox that follow.
+        Rebalance::Revoke(_) => {
+            client.assignment().and_then(|all| client.incremental_unassign(&all))
+        }
     };
     if let Err(error) = agreed {
         tracing::debug!(%error, "a rebalance at the end of a client");

@@ -48,13 +48,7 @@ pub(super) struct Burst {
 
 impl Fetcher {
     pub(super) fn new(sources: Sources, buffer: usize) -> Self {
-        Self {
-            sources,
-            buffer,
-            full_since: None,
-            tiers: Vec::new(),
-            rooms: Vec::new(),
-        }
+        Self { sources, buffer, full_since: None, tiers: Vec::new(), rooms: Vec::new() }
     }
 
     /// Reads these partitions of the inbox from now on.

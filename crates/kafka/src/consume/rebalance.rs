@@ -52,14 +52,16 @@ impl Session<'_> {
 
     /// Takes partitions on; `false` to try again.
     fn assign(&mut self, list: &TopicPartitionList) -> Result<bool> {
-        let placement = match self.place(list) {
-            Ok(placement) => placement,
-            Err(error) => {
-                let error = error::native(&error);
-                if !error.is_retryable() {
-                    return Err(error);
-                }
-                tracing::debug!(%error, "the group's offsets cannot be read; trying again");
+        let placed = match self.followed(list) {
+            Ok(Some(list)) => self.place(&list).map_err(|e| error::native(&e)).map(Some),
+            other => other.map(|_| None),
+        };
+        let placement = match placed {
+            Ok(Some(placement)) => placement,
+            Err(error) if !error.is_retryable() => return Err(error),
+            unknown => {
+                let error = unknown.err();
+                tracing::debug!(?error, "the group's offsets cannot be read; trying again");
                 self.retry_at = Some(Instant::now() + BACKOFF);
                 return Ok(false);
             }
@@ -94,6 +96,7 @@ impl Session<'_> {
 
     /// Lets partitions go when nothing of them is in hand; `false` while they are waited for.
     fn revoke(&mut self, list: &TopicPartitionList) -> Result<bool> {
+        let list = &self.still_followed(list);
         let keys = self.keys(list);
         let is_lost = self.client.assignment_lost();
         if !is_lost && !self.has_left(&keys) {

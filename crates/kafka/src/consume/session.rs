@@ -52,6 +52,10 @@ pub(super) struct Session<'a> {
     probe_at: Instant,
     /// Since when the group knows this member.
     joined: Option<Instant>,
+    /// How many partitions the channel has: by that the inbox's follow.
+    pub(super) partitions: Option<u32>,
+    /// When all offsets of the inbox were last committed anew.
+    pub(super) renewed_at: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +80,8 @@ impl<'a> Session<'a> {
             retry_at: None,
             probe_at: Instant::now(),
             joined: None,
+            partitions: None,
+            renewed_at: Instant::now(),
         }
     }
 

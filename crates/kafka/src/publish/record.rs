@@ -7,6 +7,7 @@ use polymq_core::{Clock, MessageId, Result};
 use rdkafka::producer::BaseRecord;
 
 use super::call::Call;
+use crate::config::BrokerTable;
 use crate::convert::{self, Form};
 use crate::error;
 use crate::layout::Layout;
@@ -36,11 +37,7 @@ pub(super) struct Route {
 }
 
 impl Records {
-    pub(super) fn new(
-        layout: Arc<Layout>,
-        clock: Arc<dyn Clock>,
-        table: &BrokerTable,
-    ) -> Self {
+    pub(super) fn new(layout: Arc<Layout>, clock: Arc<dyn Clock>, table: &BrokerTable) -> Self {
         let source = format!("polymq:{}", layout.namespace());
         Self {
             layout,

@@ -74,6 +74,8 @@ pub(super) struct Partition<T> {
     /// Done, behind which there is nothing unfinished, and not confirmed by the broker.
     uncommitted: usize,
     committing: Option<Committing>,
+    /// It is to be committed again, as it is.
+    is_old: bool,
     /// How many messages are still to be handed out one by one.
     careful: usize,
     /// It is being taken away.
@@ -102,6 +104,7 @@ impl<T: Clone> Partition<T> {
             committed: start.starts.map(|starts| (start.offset, starts)),
             uncommitted: 0,
             committing: None,
+            is_old: false,
             careful: if starts + 1 >= SUSPICIOUS { in_flight } else { 0 },
             is_leaving: false,
             is_lost: false,
@@ -165,6 +168,12 @@ impl<T: Clone> Partition<T> {
         let (offset, starts) = self.wanted();
         self.committed.is_some_and(|(o, s)| o == offset && (s == starts || !at_the_end))
             && self.opening != Opening::Wanted
+            && !self.is_old
+    }
+
+    /// What is committed is to be committed again.
+    pub(super) fn renew(&mut self) {
+        self.is_old = true;
     }
 
     /// What is to be committed next; it is on its way from here on.
@@ -180,6 +189,7 @@ impl<T: Clone> Partition<T> {
         let Some(Committing { what, count, opens }) = self.committing.take() else { return };
         if has_arrived {
             self.committed = Some(what);
+            self.is_old = false;
             self.uncommitted -= count;
             if opens {
                 self.open();

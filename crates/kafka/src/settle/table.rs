@@ -264,6 +264,12 @@ impl Table {
         commits
     }
 
+    /// What is committed of the inbox is to be committed again.
+    pub(crate) fn renew_inbox(&mut self) {
+        let inbox = self.partitions.iter_mut().filter(|p| p.key.origin == Origin::RetryInbox);
+        inbox.for_each(Partition::renew);
+    }
+
     /// Hands out although first hand-outs could not be announced.
     pub(crate) fn open_all(&mut self) {
         self.partitions.iter_mut().for_each(Partition::open);

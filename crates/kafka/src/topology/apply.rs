@@ -53,13 +53,15 @@ pub(crate) fn apply(
         return Ok(());
     }
     let session = Session::open(target, None, deadline)?;
-    create(target, &session, objects.channels.iter().filter(is_missing).collect())?;
+    let channels: Vec<&Topic> = objects.channels.iter().filter(is_missing).collect();
+    create(target, &session, &channels)?;
     let groups = objects.groups.iter().filter(|g| missing.contains(&(GROUP, g.id.as_ref())));
     let groups: Vec<&Group> = groups.collect();
     side_by_side(&groups, |group| {
         begin(target, group, deadline).map_err(|e| place(with_rights(e), group))
     })?;
-    create(target, &session, objects.inboxes.iter().filter(is_missing).collect())
+    let inboxes: Vec<&Topic> = objects.inboxes.iter().filter(is_missing).collect();
+    create(target, &session, &inboxes)
 }
 
 fn differs(object: &PlannedObject, differences: &[Difference]) -> String {
@@ -83,7 +85,7 @@ fn begin(target: &Target, group: &Group, deadline: Instant) -> Result<()> {
 }
 
 /// Creates topics, and waits until they can be written and read.
-fn create(target: &Target, session: &Session, topics: Vec<&Topic>) -> Result<()> {
+fn create(target: &Target, session: &Session, topics: &[&Topic]) -> Result<()> {
     if topics.is_empty() {
         return Ok(());
     }

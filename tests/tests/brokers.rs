@@ -5,7 +5,7 @@
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test that prints what it found")]
 
 use futures_util::future::join_all;
-use polymq_testkit::containers::{KafkaServer, RabbitmqServer};
+use polymq_testkit::containers::{KafkaServer, NatsServer, RabbitmqServer};
 use polymq_tests::real::{Place, Series};
 
 #[tokio::test]
@@ -20,4 +20,9 @@ async fn every_broker_that_the_tests_need_can_be_had() {
     }
     RabbitmqServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
     KafkaServer::shared().await.unwrap_or_else(|error| panic!("{error:?}"));
+    for server in [NatsServer::series("2.10").await, NatsServer::shared().await] {
+        let server = server.unwrap_or_else(|error| panic!("{error:?}"));
+        let container = server.container().map_or("runs elsewhere", |container| container.name());
+        println!("nats {:10} {container}", server.version());
+    }
 }

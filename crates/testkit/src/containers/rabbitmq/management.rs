@@ -36,12 +36,15 @@ pub(super) struct Queue {
 }
 
 impl Management {
-    /// The API at this address, with the credentials of the broker's URL.
+    /// The API at this address, with the credentials of the broker's URL, whatever its own has.
     ///
     /// # Errors
     /// `Other` when the HTTP client cannot be made.
     pub(super) fn new(url: &Url, broker: &Url) -> Result<Self> {
         let or_guest = |text: &str| if text.is_empty() { "guest" } else { text }.to_owned();
+        let mut url = url.clone();
+        // A URL with a host can do without either.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
         // No connection is kept: it would live and die with the runtime of the test that opened it.
         let client = Client::builder().pool_max_idle_per_host(0).timeout(ANSWER).build();
         Ok(Self {

@@ -19,23 +19,23 @@ on_each_series!(
 const SHORT: Load = Load { tasks: 120, each: usize::MAX, pause: 200 };
 const BETWEEN: usize = 2000;
 
-/// 50,000 messages, over some two minutes.
-const LONG: Load = Load { tasks: 125, each: 400, pause: 300 };
+/// 50,000 messages, over some three minutes.
+const LONG: Load = Load { tasks: 125, each: 400, pause: 500 };
 const TIMES: usize = 20;
 
 async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: Series) {
     let mut crew = Crew::start(series, SHORT).await;
     crew.spread().await;
-    crew.until_more_confirmed(BETWEEN).await;
+    crew.until_confirmed(BETWEEN).await;
     crew.leave().await;
     crew.spread().await;
-    crew.until_more_confirmed(BETWEEN).await;
+    crew.until_confirmed(2 * BETWEEN).await;
     crew.join();
     crew.spread().await;
-    crew.until_more_confirmed(BETWEEN).await;
+    crew.until_confirmed(3 * BETWEEN).await;
     let killed = crew.kill_while_another_takes_over().await;
     crew.spread().await;
-    crew.until_more_confirmed(BETWEEN).await;
+    crew.until_confirmed(4 * BETWEEN).await;
     crew.join();
     crew.spread().await;
     let publisher = crew.publisher().terminate().await;
@@ -47,12 +47,13 @@ async fn order_by_key_holds_while_processes_join_leave_and_are_killed(series: Se
 async fn order_by_key_holds_while_three_processes_join_and_leave_20_times(series: Series) {
     let mut crew = Crew::start(series, LONG).await;
     let between = LONG.total() / (2 * TIMES + 1);
-    for _ in 0..TIMES {
-        crew.until_more_confirmed(between).await;
+    for n in 0..TIMES {
+        crew.until_confirmed((2 * n + 1) * between).await;
         crew.leave().await;
-        crew.until_more_confirmed(between).await;
+        crew.until_confirmed((2 * n + 2) * between).await;
         crew.join();
     }
+    assert!(crew.confirmed() < LONG.total(), "all this came too late");
     let publisher = crew.publisher().ended().await;
     publisher.assert_success();
     crew.finish(None).await;

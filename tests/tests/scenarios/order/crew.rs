@@ -103,13 +103,16 @@ impl Crew {
         self.partitions.spread(&mut self.attempts, &self.workers).await;
     }
 
-    /// Waits until so many more messages are confirmed.
-    pub(super) async fn until_more_confirmed(&mut self, count: usize) {
-        let published = &mut self.published;
-        let wanted = published.count(Deed::Confirmed) + count;
-        eventually("more is confirmed", async || {
-            let confirmed = published.count(Deed::Confirmed);
-            if confirmed >= wanted { Ok(()) } else { Err(confirmed) }
+    /// How many messages are confirmed.
+    pub(super) fn confirmed(&mut self) -> usize {
+        self.published.count(Deed::Confirmed)
+    }
+
+    /// Waits until so many messages are confirmed.
+    pub(super) async fn until_confirmed(&mut self, count: usize) {
+        eventually("more is confirmed", async || match self.confirmed() {
+            confirmed if confirmed >= count => Ok(()),
+            confirmed => Err(confirmed),
         })
         .await;
     }

@@ -121,11 +121,6 @@ impl Site for Kafka {
         Self::UNCOMMITTED
     }
 
-    /// The assignor counts the partitions of channel and retry inbox together.
-    fn shares_evenly(&self) -> bool {
-        false
-    }
-
     fn repeated_by_handover(&self, in_hand: u64) -> u64 {
         in_hand
     }

@@ -43,11 +43,6 @@ pub trait Site: Debug + Send + Sync {
         0
     }
 
-    /// Whether consumers share the partitions of a channel evenly, whatever else they have.
-    fn shares_evenly(&self) -> bool {
-        true
-    }
-
     /// How many of the messages that a process has in hand may come again when others take over from it in
     /// an orderly way: on a log, what is finished behind something that isn't.
     fn repeated_by_handover(&self, in_hand: u64) -> u64 {

@@ -10,10 +10,7 @@ const COUNT: usize = 12;
 const PROBES: &str = "[channels.probes]\nkind = 'queue'\norder_by = 'key'\npartitions = 12";
 
 /// Which key lies in which partition.
-pub(super) struct Partitions {
-    of_keys: BTreeMap<String, usize>,
-    are_shared_evenly: bool,
-}
+pub(super) struct Partitions(BTreeMap<String, usize>);
 
 impl Partitions {
     /// Asks the broker: every partition has a key at least.
@@ -24,11 +21,11 @@ impl Partitions {
         assert_eq!(found.len(), keys);
         let used: BTreeSet<_> = found.values().collect();
         assert_eq!(used.len(), COUNT, "partitions that no key lies in: {found:?}");
-        Self { of_keys: found, are_shared_evenly: place.shares_evenly() }
+        Self(found)
     }
 
-    /// Waits until messages of each partition come to one of these processes, and, where they share evenly,
-    /// none has more than its share: with 12 partitions, three processes have four each.
+    /// Waits until messages of each partition come to one of these processes, and none has more than its
+    /// share: with 12 partitions, three processes have four each.
     pub(super) async fn spread(&self, attempts: &mut Reader, workers: &[Process]) {
         let since = attempts.notes().len();
         let share = COUNT.div_ceil(workers.len());
@@ -40,7 +37,7 @@ impl Partitions {
                 .collect();
             counts.sort_unstable();
             let all_have_one = counts.iter().sum::<usize>() == COUNT;
-            let is_even = !self.are_shared_evenly || counts.iter().all(|count| *count <= share);
+            let is_even = counts.iter().all(|count| *count <= share);
             if all_have_one && is_even { Ok(counts) } else { Err(counts) }
         })
         .await;
@@ -52,7 +49,7 @@ impl Partitions {
         let began = notes.iter().filter(|note| note.deed == Deed::Began);
         let owner = |note: &Note| {
             let (key, _) = note.id.rsplit_once('-').unwrap();
-            (self.of_keys[key], note.pid)
+            (self.0[key], note.pid)
         };
         began.map(owner).collect()
     }

@@ -75,6 +75,8 @@ impl Session<'_> {
         let ends = refused.iter().map(|key| (*key, Offset::End));
         let list = self.list_at(begins.chain(ends)).map_err(|e| error::native(&e))?;
         self.client.incremental_assign(&list).map_err(|e| unfollowed(&e))?;
+        // librdkafka remembers that a partition was paused when it was last ours.
+        self.client.resume(&list).map_err(|e| unfollowed(&e))?;
         self.fetcher.open(self.client, starts.iter().map(|start| start.key));
         let partitions = channel_partitions(starts.iter().map(|start| start.key));
         let mut state = self.shared.lock();

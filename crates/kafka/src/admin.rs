@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use polymq_core::broker::{
-    Admin, Browse, ChannelKind, Depth, Plan, Source, StartPosition, Topology,
+    Admin, Browse, ChannelKind, Depth, PartitionLag, Plan, Source, StartPosition, Topology,
 };
 use polymq_core::{ChannelName, Clock, Error, GroupName, Result};
 use tokio::time::Instant;
@@ -133,6 +133,11 @@ impl Admin for Operator {
     async fn depth(&self, source: &Source) -> Result<Depth> {
         let (log, now) = (self.log(source)?, self.clock.now());
         self.in_time("depth", move |target, deadline| log.depth(target, now, deadline)).await
+    }
+
+    async fn lag(&self, source: &Source) -> Result<Vec<PartitionLag>> {
+        let log = self.log(source)?;
+        self.in_time("lag", move |target, deadline| log.lag(target, deadline)).await
     }
 
     async fn browse(&self, source: &Source, from: StartPosition) -> Result<Box<dyn Browse>> {

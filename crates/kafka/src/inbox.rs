@@ -90,14 +90,14 @@ mod tests {
 
     use super::*;
     use crate::config::BrokerTable;
+    use crate::fixture::server;
     use crate::layout::Layout;
     use crate::session::Session;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_was_handled_is_deleted_and_what_waits_stays() {
-        let url = std::env::var("TEST_KAFKA_URL");
-        let url = url.unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned());
-        let namespace = format!("t-{:016x}", rand::random::<u64>()).parse().unwrap();
+        let (url, owned) = (server().url(), server().namespace().unwrap());
+        let namespace = owned.name().clone();
         let topology =
             Topology { namespace, channels: vec![ChannelSpec::queue("q".parse().unwrap())] };
         let deadline = Instant::now() + PATIENCE;

@@ -19,6 +19,8 @@ mod context;
 mod convert;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fixture;
 mod inbox;
 mod layout;
 mod log;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polymq_core::broker::{Depth, StartPosition};
+use polymq_core::broker::{Depth, PartitionLag, StartPosition};
 use polymq_core::{Error, ErrorKind, Result, Timestamp};
 use rdkafka::Offset;
 use tokio::time::Instant;
@@ -107,6 +107,17 @@ impl Log {
             scan::add_removals(&mut keys, &session, Scan::begin(&session, &self.topic, &waiting)?)?;
         }
         Ok(keys)
+    }
+
+    /// What each partition's group is behind its end.
+    pub(crate) fn lag(&self, target: &Target, deadline: Instant) -> Result<Vec<PartitionLag>> {
+        let waiting = self.waiting(&self.open(target, deadline)?)?;
+        let ranges = waiting.from.iter().zip(&waiting.ends);
+        let lags = (0..).zip(ranges).map(|(partition, (from, end))| PartitionLag {
+            partition,
+            messages: apart(*from, *end),
+        });
+        Ok(lags.collect())
     }
 
     /// How much waits. What is in flight counts as ready: it is not committed.

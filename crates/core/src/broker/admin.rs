@@ -83,6 +83,15 @@ impl Depth {
     }
 }
 
+/// What a group has not handled of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// The partition; 0 where there are none.
+    pub partition: u32,
+    /// How many messages, those in flight included.
+    pub messages: u64,
+}
+
 /// Names a peeked message to [`Browse::remove`]. The field is the adapter's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PeekHandle(pub String);
@@ -133,6 +142,16 @@ pub trait Admin: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` for a source that is not there.
     async fn depth(&self, source: &Source) -> Result<Depth>;
+
+    /// What is not handled yet of a source, by partition: one that lags behind the others has a slow key, or
+    /// no consumer. A broker that doesn't tell partitions apart tells of one, with all that it tells of.
+    ///
+    /// # Errors
+    /// As [`depth`](Admin::depth).
+    async fn lag(&self, source: &Source) -> Result<Vec<PartitionLag>> {
+        let messages = self.depth(source).await?.total();
+        Ok(vec![PartitionLag { partition: 0, messages }])
+    }
 
     /// Looks at a source's messages without consuming them.
     ///

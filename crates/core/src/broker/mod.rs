@@ -21,7 +21,7 @@ mod send;
 mod topology;
 
 pub use adapter::{Adapter, Connect, Credentials};
-pub use admin::{Admin, Browse, Depth, PeekHandle, Peeked, Source, StartPosition};
+pub use admin::{Admin, Browse, Depth, PartitionLag, PeekHandle, Peeked, Source, StartPosition};
 pub use broker::{Broker, BrokerInfo};
 pub use capability::{Capabilities, Capability, Denial, Limits, Support};
 pub use consumer::{Consumer, ConsumerStatus, Settlement, Subscription, Token, Unit};

@@ -12,8 +12,6 @@ mod apply;
 mod objects;
 mod plan;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use apply::apply;
 pub(crate) use objects::objects;

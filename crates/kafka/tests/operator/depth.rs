@@ -25,6 +25,9 @@ async fn the_lag_of_a_group_is_what_it_has_not_committed() {
     scene.commit(&scene.name("t.a"), &name, 0, 1);
     assert_eq!(depth(&*broker, &group_source("t", "a")).await.ready, 2);
     assert_eq!(depth(&*broker, &group_source("t", "b")).await.ready, 3);
+    let lag = broker.admin().lag(&group_source("t", "a")).await.unwrap();
+    let lag: Vec<_> = lag.iter().map(|lag| (lag.partition, lag.messages)).collect();
+    assert_eq!(lag, [(0, 1), (1, 0), (2, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

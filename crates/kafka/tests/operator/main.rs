@@ -4,6 +4,8 @@
 
 mod browse;
 mod depth;
+#[path = "../../src/fixture.rs"]
+mod fixture;
 mod moves;
 mod refusals;
 mod scene;

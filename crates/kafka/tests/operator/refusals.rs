@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use polymq_core::ErrorKind;
 use polymq_core::broker::{Source, StartPosition};
 
+use crate::fixture::server;
 use crate::scene::{Scene, channel, group, queue};
-
-const SASL: &str = "127.0.0.1:9094";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_fail_at_once() {
     let (scene, start) = (Scene::new(), Instant::now());
-    let url = format!("kafka://alice:wrong@{SASL}");
+    let url =
+        format!("kafka://alice:wrong@{}", server().sasl_address().expect("a container of ours"));
     let error = scene.connect(&url, vec![], Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

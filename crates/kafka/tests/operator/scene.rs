@@ -9,6 +9,7 @@ use polymq_core::broker::{
 };
 use polymq_core::config::Settings;
 use polymq_core::{ChannelName, GroupName, Namespace};
+use polymq_testkit::containers::KafkaNamespace;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -16,10 +17,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use crate::fixture::server;
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
     pub(crate) namespace: Namespace,
+    /// It removes the topics at the end.
+    _owned: KafkaNamespace,
 }
 
 /// A record of somebody else.
@@ -29,10 +34,6 @@ pub(crate) struct Foreign<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) value: Option<&'a str>,
     pub(crate) timestamp: Option<i64>,
-}
-
-fn url() -> String {
-    std::env::var("TEST_KAFKA_URL").unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned())
 }
 
 pub(crate) fn channel(name: &str) -> ChannelName {
@@ -71,7 +72,8 @@ pub(crate) fn dead_letters(of: &str) -> Source {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self { namespace: format!("t-{:016x}", rand::random::<u64>()).parse().unwrap() }
+        let owned = server().namespace().unwrap();
+        Self { namespace: owned.name().clone(), _owned: owned }
     }
 
     /// The name of a topic or group in this scene's namespace.
@@ -81,7 +83,7 @@ impl Scene {
 
     /// A broker for these channels.
     pub(crate) async fn broker(&self, channels: Vec<ChannelSpec>) -> Arc<dyn Broker> {
-        self.connect(&url(), channels, Duration::from_secs(30)).await.unwrap()
+        self.connect(&server().url(), channels, Duration::from_secs(30)).await.unwrap()
     }
 
     /// The same, with everything that its plan names.
@@ -105,7 +107,7 @@ impl Scene {
     }
 
     fn client(&self) -> ClientConfig {
-        let servers = url().replace("kafka://", "");
+        let servers = server().address();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers).set("allow.auto.create.topics", "false");
         config

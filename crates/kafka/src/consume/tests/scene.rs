@@ -7,6 +7,7 @@ use polymq_core::broker::{
     Connect, Consumer, Event, EventSender, Events, Settlement, Subscription, Topology,
 };
 use polymq_core::{Delivery, ErrorKind, Message, Result, Timestamp};
+use polymq_testkit::containers::KafkaNamespace;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::BrokerTable;
 use crate::consume::{Attach, KafkaConsumer};
 use crate::convert::{self, Form};
+use crate::fixture::server;
 use crate::layout::GroupLayout;
 use crate::target::Target;
 use crate::tiers;
@@ -31,18 +33,16 @@ pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-fn url() -> String {
-    std::env::var("TEST_KAFKA_URL").unwrap_or_else(|_| "kafka://127.0.0.1:9092".to_owned())
-}
-
 fn clients() -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", url().trim_start_matches("kafka://"));
+    config.set("bootstrap.servers", server().address());
     config
 }
 
 pub(super) struct Scene {
     url: String,
+    /// It removes the topics at the end.
+    namespace: Arc<KafkaNamespace>,
     pub(super) group: GroupLayout,
     partitions: i32,
     producer: Arc<BaseProducer>,
@@ -59,7 +59,8 @@ impl Scene {
 
     /// The same, but the group has committed nothing.
     pub(super) async fn without_offsets(partitions: i32) -> Self {
-        let stem = format!("consume-test.{:016x}", rand::random::<u64>());
+        let namespace = server().namespace().unwrap();
+        let stem = format!("{}.q", namespace.name());
         let group = GroupLayout {
             id: stem.as_str().into(),
             topic: stem.as_str().into(),
@@ -71,7 +72,8 @@ impl Scene {
             partitions,
             producer: Arc::new(clients().create().unwrap()),
             admin: clients().create().unwrap(),
-            url: url(),
+            url: server().url(),
+            namespace: Arc::new(namespace),
         };
         scene.create_topic().await;
         scene.create(&scene.group.inbox, tiers::COUNT as i32).await;
@@ -196,7 +198,8 @@ impl Scene {
     pub(super) fn at(&self, url: &str) -> Self {
         let (url, group) = (url.to_owned(), self.group.clone());
         let (producer, admin) = (Arc::clone(&self.producer), clients().create().unwrap());
-        Self { url, group, partitions: self.partitions, producer, admin }
+        let namespace = Arc::clone(&self.namespace);
+        Self { url, namespace, group, partitions: self.partitions, producer, admin }
     }
 
     fn put(&self, topic: &str, partition: i32, text: u32, release: Option<Timestamp>) {

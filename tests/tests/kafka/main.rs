@@ -21,4 +21,5 @@ mod interop;
 mod limits;
 mod offsets;
 mod rights;
+mod tls;
 mod topology;

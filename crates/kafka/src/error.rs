@@ -182,7 +182,7 @@ pub(crate) fn away(reason: Option<Error>) -> Error {
         ),
         None => Error::new(ErrorKind::Disconnected, "no connection to the brokers in time"),
     };
-    error.retryable(true).with_help("start the brokers, or correct host and port of the URL; `kafka+ssl://` is for ports with TLS")
+    error.retryable(true).with_help("start the brokers, or correct host and port of the URL; `kafka+ssl://` is for ports with TLS, where brokers may want a certificate of ours (`cert_file`)")
 }
 
 /// A record that the brokers would refuse.

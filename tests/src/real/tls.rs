@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -36,6 +38,7 @@ impl Default for Authority {
     fn default() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = named("authority");
         let key = KeyPair::generate().unwrap_or_else(|e| panic!("{e}"));
         Self(CertifiedIssuer::self_signed(params, key).unwrap_or_else(|e| panic!("{e}")))
     }
@@ -55,10 +58,19 @@ impl Authority {
     #[must_use]
     pub fn sign(&self, name: &str) -> Signed {
         let key = KeyPair::generate().unwrap_or_else(|e| panic!("{e}"));
-        let params = CertificateParams::new([name.to_owned()]).unwrap_or_else(|e| panic!("{e}"));
+        let mut params =
+            CertificateParams::new([name.to_owned()]).unwrap_or_else(|e| panic!("{e}"));
+        params.distinguished_name = named(name);
         let signed = params.signed_by(&key, &self.0).unwrap_or_else(|e| panic!("{e}"));
         Signed { certificate: signed.pem(), der: signed.der().to_vec(), key }
     }
+}
+
+/// OpenSSL takes a certificate for self-signed that has its issuer's name.
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }
 
 /// A front before a broker that speaks TLS, to clients with a certificate only.

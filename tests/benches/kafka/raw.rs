@@ -102,10 +102,13 @@ impl Raw {
     }
 }
 
+fn header<'a>(name: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header { key: name, value: Some(value) }
+}
+
 /// The same record as polymq writes: an id, a time, and what CloudEvents asks for.
 fn send(producer: &FutureProducer, topic: &str) -> DeliveryFuture {
     let now = Timestamp::from(SystemTime::now());
-    let header = |name, value: &str| Header { key: name, value: Some(value.to_owned()) };
     let headers = OwnedHeaders::new_with_capacity(4)
         .insert(header("ce_specversion", "1.0"))
         .insert(header("ce_source", "polymq:bench"))

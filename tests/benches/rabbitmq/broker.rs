@@ -4,17 +4,12 @@ use lapin::options::QueuePurgeOptions;
 use lapin::{Connection, ConnectionProperties};
 use polymq_testkit::containers::{RabbitmqServer, Vhost};
 
-use crate::{MESSAGES, WINDOW};
+use crate::common::WINDOW;
 
 /// A place of the benchmark's own on the broker.
 pub(crate) struct Place {
     version: String,
     vhost: Vhost,
-}
-
-/// The messages of a round: the tasks share them evenly.
-pub(crate) const fn round() -> u64 {
-    (MESSAGES / WINDOW * WINDOW) as u64
 }
 
 pub(crate) async fn connect(url: &str) -> Connection {

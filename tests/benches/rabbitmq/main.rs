@@ -10,22 +10,15 @@
 )]
 
 mod broker;
-mod measure;
-mod ours;
+#[path = "../common/mod.rs"]
+mod common;
 mod raw;
-mod report;
 
 use broker::Place;
-use measure::{Row, Sample};
-
-/// Messages of a round.
-const MESSAGES: usize = 30_000;
-/// Bytes of a payload.
-const BYTES: usize = 256;
-/// Tasks that publish one message each, and messages in flight or in hand.
-const WINDOW: usize = 512;
-/// Rounds that count; one more, before them, doesn't.
-const ROUNDS: usize = 7;
+use common::measure::{Row, Sample};
+use common::ours::Ours;
+use common::report::Page;
+use common::{BYTES, MESSAGES, ROUNDS, WINDOW};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -33,16 +26,25 @@ async fn main() {
     let version = place.version().to_owned();
     // The loops run on a worker: under `block_on` on the main thread the same loop costs more.
     let rows = tokio::spawn(measure_all(place)).await.unwrap();
-    let table = report::render(&rows);
-    println!("{table}");
-    if std::env::args().any(|argument| argument == "--write") {
-        report::write(&table, &version);
-    }
+    let page =
+        Page { bench: "rabbitmq", broker: ("RabbitMQ", &version), client: "lapin", work: &work() };
+    page.show(&rows);
+}
+
+fn work() -> String {
+    format!(
+        "polymq and lapin, the client under it, do the same work on the same quorum queue in one run: \
+         {ROUNDS} rounds of {MESSAGES} messages of {BYTES} bytes, interleaved, after one that doesn't count. \
+         lapin is used as an expert does: writes overlap, and acks cover many messages. Both write the \
+         same message, with its id, time and CloudEvents headers, and wait for every confirm. What \
+         polymq consumes passes its whole pipeline to a handler. At most {WINDOW} \
+         messages are unconfirmed, or in hand."
+    )
 }
 
 async fn measure_all(place: Place) -> Vec<Row> {
     // Ours makes the queue.
-    let ours = ours::Ours::connect(&place).await;
+    let ours = Ours::connect(place.config()).await;
     let raw = raw::Raw::connect(&place).await;
     let mut rows = [
         Row::new(
@@ -68,7 +70,7 @@ async fn measure_all(place: Place) -> Vec<Row> {
             let which = (turn + round) % 3;
             raw.fill().await;
             consumed[which] = match which {
-                0 => ours.consume().await,
+                0 => ours.consume(MESSAGES as u64).await,
                 1 => raw.consume(100).await,
                 _ => raw.consume(1).await,
             };
@@ -89,6 +91,6 @@ async fn measure_all(place: Place) -> Vec<Row> {
 /// Publishes, and empties the queue for whoever comes next.
 async fn in_turn(place: &Place, publish: impl Future<Output = Sample>) -> Sample {
     let sample = publish.await;
-    place.purge(broker::round()).await;
+    place.purge(MESSAGES as u64).await;
     sample
 }

@@ -1,7 +1,6 @@
 //! lapin, as an expert uses it: writes overlap, and acks cover many messages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
@@ -14,8 +13,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 
 use crate::broker::{self, Place};
-use crate::measure::{Sample, Start};
-use crate::{BYTES, MESSAGES, WINDOW};
+use crate::common::measure::{Sample, Start};
+use crate::common::{self, BYTES, MESSAGES, WINDOW};
 
 pub(crate) struct Raw {
     /// The exchange, and the queue behind it.
@@ -84,7 +83,7 @@ impl Raw {
         let start = Start::now();
         let (mut tag, mut seen) = (first.delivery_tag, 1);
         loop {
-            let all = seen == broker::round();
+            let all = seen == MESSAGES as u64;
             if seen.is_multiple_of(every) || all {
                 let options = BasicAckOptions { multiple: every > 1 };
                 channel.basic_ack(tag, options).await.unwrap();
@@ -107,8 +106,6 @@ impl Raw {
 
 /// The same message as polymq writes: an id, a time, and what CloudEvents asks for.
 async fn publish(channel: &Channel, exchange: &str, payload: &[u8]) {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let id = format!("{:022x}", COUNT.fetch_add(1, Ordering::Relaxed));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let mut headers = FieldTable::default();
     for (name, value) in [
@@ -120,7 +117,7 @@ async fn publish(channel: &Channel, exchange: &str, payload: &[u8]) {
     }
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
-        .with_message_id(id.into())
+        .with_message_id(common::id().into())
         .with_timestamp(u64::try_from(now / 1000).unwrap())
         .with_headers(headers);
     let options = BasicPublishOptions::default();

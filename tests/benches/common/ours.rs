@@ -5,21 +5,20 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use polymq_core::config::Config;
-use polymq_core::{App, Context, HandlerError, Message, Running, Service};
+use polymq_core::{Context, HandlerError, Message, Running, Service};
 use tokio::sync::Notify;
 
-use crate::broker::{self, Place};
-use crate::measure::{Sample, Start};
-use crate::{BYTES, MESSAGES, WINDOW};
+use super::measure::{Sample, Start};
+use super::{BYTES, MESSAGES, WINDOW};
 
 pub(crate) struct Ours {
     config: Config,
     producer: Running,
 }
 
-/// What the handler keeps: when the round began, and how many it has seen.
-#[derive(Default)]
+/// What the handler keeps: when the round began, and how many of its messages it has seen.
 struct Seen {
+    all: u64,
     count: AtomicU64,
     start: Mutex<Option<Start>>,
     sample: Mutex<Option<Sample>>,
@@ -31,7 +30,7 @@ async fn handle(message: Message, ctx: Context<Arc<Seen>>) -> Result<(), Handler
     let seen = ctx.state();
     match seen.count.fetch_add(1, Ordering::Relaxed) + 1 {
         1 => *seen.start.lock().unwrap() = Some(Start::now()),
-        n if n == broker::round() => {
+        n if n == seen.all => {
             let start = seen.start.lock().unwrap().take();
             *seen.sample.lock().unwrap() = start.map(Start::sample);
             seen.done.notify_one();
@@ -41,14 +40,23 @@ async fn handle(message: Message, ctx: Context<Arc<Seen>>) -> Result<(), Handler
     Ok(())
 }
 
-fn app() -> App {
-    App::with(polymq_rabbitmq::adapter())
+impl Seen {
+    fn new(all: u64) -> Self {
+        Self {
+            all,
+            count: AtomicU64::new(0),
+            start: Mutex::default(),
+            sample: Mutex::default(),
+            done: Notify::new(),
+        }
+    }
 }
 
 impl Ours {
-    pub(crate) async fn connect(place: &Place) -> Self {
-        let config = Config::builder().text("bench.toml", place.config()).build().unwrap();
-        let producer = app().start(config.clone()).await.unwrap();
+    /// With a configuration that has a channel `orders` and a consumer `reader`.
+    pub(crate) async fn connect(config: String) -> Self {
+        let config = Config::builder().text("bench.toml", config).build().unwrap();
+        let producer = polymq::app().start(config.clone()).await.unwrap();
         Self { config, producer }
     }
 
@@ -80,11 +88,11 @@ impl Ours {
         start.sample()
     }
 
-    /// Handles the messages of a round, from the first one on; acks included, as the drain shows.
-    pub(crate) async fn consume(&self) -> Sample {
-        let seen = Arc::new(Seen::default());
+    /// Handles this many messages, from the first one on; acks included, as the drain shows.
+    pub(crate) async fn consume(&self, all: u64) -> Sample {
+        let seen = Arc::new(Seen::new(all));
         let service = Service::new(Arc::clone(&seen)).on("reader", handle);
-        let running = app().serve(service).start(self.config.clone()).await.unwrap();
+        let running = polymq::app().serve(service).start(self.config.clone()).await.unwrap();
         seen.done.notified().await;
         let report = running.drain().await;
         assert!(report.is_clean(), "{report}");

@@ -1,3 +1,5 @@
+//! Measurements, and their ratios.
+
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;

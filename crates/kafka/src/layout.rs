@@ -68,18 +68,10 @@ impl Layout {
             let channel = ChannelLayout::new(&topology.namespace, spec)?;
             layout.channels.insert(spec.name.clone(), channel);
         }
-        let mut owners = HashMap::new();
-        for spec in &topology.channels {
-            for object in layout.objects(spec) {
-                let Some(other) = owners.insert(object.clone(), &spec.name) else { continue };
-                return Err(Error::new(
-                    ErrorKind::Config,
-                    format!("channels `{other}` and `{}` share the {object}", spec.name),
-                )
-                .with_channel(&spec.name)
-                .with_help("bind each channel to a topic of its own, and each group to a consumer group of its own: members of one group share the messages of all its topics"));
-            }
-        }
+        topology.refuse_shared(
+            |spec| layout.objects(spec),
+            "bind each channel to a topic of its own, and each group to a consumer group of its own: members of one group share the messages of all its topics",
+        )?;
         Ok(layout)
     }
 

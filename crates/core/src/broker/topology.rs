@@ -1,9 +1,11 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::StartPosition;
 use crate::config::Settings;
 use crate::model::{ChannelName, GroupName, Namespace, SubjectPattern};
+use crate::{Error, ErrorKind, Result};
 
 /// Point-to-point or publish-subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +139,29 @@ impl Topology {
     #[must_use]
     pub fn channel(&self, name: &str) -> Option<&ChannelSpec> {
         self.channels.iter().find(|c| c.name == *name)
+    }
+
+    /// Refuses what would be two channels' at once. `objects` names what only one channel may have, in
+    /// words: queue `orders`. For adapters, whose tables bind channels to what exists already.
+    ///
+    /// # Errors
+    /// `Config`, naming both channels and the object, with this help.
+    pub fn refuse_shared(
+        &self,
+        objects: impl Fn(&ChannelSpec) -> Vec<String>,
+        help: &'static str,
+    ) -> Result<()> {
+        let mut owners = HashMap::new();
+        for spec in &self.channels {
+            for object in objects(spec) {
+                let Some(other) = owners.insert(object.clone(), &spec.name) else { continue };
+                let problem = format!("channels `{other}` and `{}` share the {object}", spec.name);
+                return Err(Error::new(ErrorKind::Config, problem)
+                    .with_channel(&spec.name)
+                    .with_help(help));
+            }
+        }
+        Ok(())
     }
 }
 

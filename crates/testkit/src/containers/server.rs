@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::engine::engine;
 use super::{Container, Image, Setup};
+use crate::fixture::{Lifecycle, not_restartable};
 
 /// How long a broker may take until it takes connections: one that starts, and one that runs.
 const STARTS: Duration = Duration::from_secs(90);
@@ -70,6 +71,37 @@ pub struct Server<P> {
 }
 
 impl<P: Product> Server<P> {
+    /// Whether it can be stopped and killed.
+    #[must_use]
+    pub fn lifecycle(&self) -> Lifecycle {
+        match self.container {
+            Some(_) => Lifecycle::Restartable,
+            None => Lifecycle::None("the broker runs in no container of the suite's".to_owned()),
+        }
+    }
+
+    /// Stops it in an orderly way, until it is [restarted](Self::restart).
+    ///
+    /// # Errors
+    /// `Unsupported` for a broker that runs elsewhere; what the container engine says.
+    pub async fn stop(&self) -> Result<()> {
+        match &self.container {
+            Some(container) => container.stop().await,
+            None => Err(not_restartable("stop")),
+        }
+    }
+
+    /// Ends it without a warning, until it is [restarted](Self::restart).
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub async fn kill(&self) -> Result<()> {
+        match &self.container {
+            Some(container) => container.kill().await,
+            None => Err(not_restartable("kill")),
+        }
+    }
+
     /// The one that all tests share: the one that the variable `TEST_…_URL` names, else a container of
     /// the default image.
     ///

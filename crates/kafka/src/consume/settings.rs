@@ -16,7 +16,9 @@ pub(super) const BUFFER_BYTES: usize = 16 << 20;
 /// What the client fetches ahead, beside what is kept at hand.
 const FETCHED_KILOBYTES: usize = 16 << 10;
 
-const FETCHED_MESSAGES: usize = 10_000;
+/// The channel is not fetched from while so many are there. A fetch of an empty inbox alone may be waiting then,
+/// for as long as `fetch.wait.max.ms`: until it is over they have to last.
+const FETCHED_MESSAGES: usize = 100_000;
 
 /// What a fetch brings for each partition, unless a message is larger.
 const PARTITION_BYTES: usize = 1 << 20;

@@ -37,6 +37,11 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let Handlers::Single(table) = &shared.handlers else { return };
         while let Some(job) = shared.hand.next().await {
+            // What a task wakes lies in a slot of its thread that no other thread takes from: it
+            // must have run before a handler that may never yield.
+            if shared.hand.wake_another() {
+                tokio::task::yield_now().await;
+            }
             self.work(job, table).await;
             shared.wake_finishing().await;
         }

@@ -128,43 +128,28 @@ impl Hand {
     }
 
     /// The next job for a worker; `None` when the hand is closing. Cancel-safe.
-    ///
-    /// If there is work for another worker too, that one is woken first: one wakes the next, so that a
-    /// burst wakes as many as it needs.
     pub(super) async fn next(&self) -> Option<Job> {
-        let mut has_woken = false;
         loop {
-            let idle = {
+            let _idle = {
                 let mut table = self.lock();
                 if table.closing {
                     drop(table);
                     self.work.notify_one();
                     return None;
                 }
-                if !has_woken && table.ready.len() > 1 && self.idle.load(Ordering::Acquire) > 0 {
-                    None
-                } else if let Some(job) = table.start_next() {
+                if let Some(job) = table.start_next() {
                     return Some(job);
-                } else {
-                    // Counted under the lock: whoever adds work from here on knows that somebody waits.
-                    Some(Idle::new(&self.idle))
                 }
+                // Counted under the lock: whoever adds work from here on knows that somebody waits.
+                Idle::new(&self.idle)
             };
-            has_woken = idle.is_none();
-            if has_woken {
-                self.work.notify_one();
-                // What a task wakes lies in a slot of its thread that no other thread takes from: it must
-                // have run before a handler that may never yield. And before a job is taken: those after
-                // it would end first, and could not be settled together with those before it.
-                tokio::task::yield_now().await;
-            } else {
-                self.work.notified().await;
-            }
+            self.work.notified().await;
         }
     }
 
-    /// Wakes another worker if there is work for it. Says whether it did; whoever is told so yields
-    /// before anything that may never do so.
+    /// Wakes another worker if there is work for it: one wakes the next, so that a burst wakes as
+    /// many as it needs. Says whether it did; whoever is told so yields before anything that may
+    /// never do so.
     pub(super) fn wake_another(&self) -> bool {
         if self.idle.load(Ordering::Acquire) == 0 || self.lock().ready.is_empty() {
             return false;

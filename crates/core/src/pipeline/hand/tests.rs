@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use futures_util::FutureExt;
-
 use super::*;
 use crate::clock::system_clock;
 use crate::model::{ChannelName, ConsumerName, GroupName, Message, Position};
@@ -166,17 +164,6 @@ async fn what_is_revoked_while_it_runs_waits_for_nothing_any_more() {
     assert_eq!(hand.live_token(job.key), Some(token(1)));
 }
 
-#[tokio::test]
-async fn whoever_wakes_another_worker_holds_no_job_meanwhile() {
-    let hand = hand(false);
-    let (mut idle, mut next) = (Box::pin(hand.next()), Box::pin(hand.next()));
-    assert!((&mut idle).now_or_never().is_none());
-    take(&hand, [delivery(1, "k"), delivery(2, "k")]);
-    assert!((&mut next).now_or_never().is_none());
-    assert_eq!(hand.counts().running, 0);
-    assert!((&mut next).now_or_never().is_some() && (&mut idle).now_or_never().is_some());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_jobs_never_wait_for_one_worker_while_another_is_idle() {
     let hand = Arc::new(hand(false));
@@ -186,6 +173,7 @@ async fn two_jobs_never_wait_for_one_worker_while_another_is_idle() {
         let (hand, both) = (Arc::clone(&hand), Arc::clone(&both));
         tokio::spawn(async move {
             while let Some(job) = hand.next().await {
+                hand.wake_another();
                 both.wait().await;
                 hand.remove([job]);
             }
